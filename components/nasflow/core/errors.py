@@ -1,0 +1,62 @@
+"""Every error that nasflow raises on purpose, with the exit code that it ends a process with.
+
+    NasflowError            1   anything else
+    ├── UserError           2   the user's input: file, key or value, and what to do
+    │   ├── SpecError           the YAML, a flag or a step's spec
+    │   ├── DataError           the raw data
+    │   └── DocumentError       a document that is missing, foreign or damaged
+    ├── TryAgainError      75   nothing is wrong with the input; run the same command again
+    └── TrialFailedError        one trial failed: it is recorded and the search goes on
+
+A message says what is wrong, the value received and what to do:
+``search.budget.trials: must be >= 1, got 0; raise it, or leave it out to search by time``.
+"""
+
+from collections.abc import Sequence
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+EXIT_USER = 2
+EXIT_TRY_AGAIN = 75
+
+
+class NasflowError(Exception):
+    """Base of all; its message is all that a user sees."""
+
+    exit_code = EXIT_FAILURE
+
+
+class UserError(NasflowError):
+    """Something that the user wrote or named is wrong."""
+
+    exit_code = EXIT_USER
+
+
+class SpecError(UserError):
+    """One or more mistakes in a spec, all found in one pass.
+
+    Attributes:
+        problems: one line a mistake, each with its place (``file:line: key: what, value, fix``).
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(UserError):
+    """The raw data cannot be used; the message names file, row and column where it knows them."""
+
+
+class DocumentError(UserError):
+    """A document (Dataset, Search, Model, …) is missing, damaged or of another kind."""
+
+
+class TryAgainError(NasflowError):
+    """Stopped from outside (SIGTERM, preemption, a busy store); the same command goes on where it stopped."""
+
+    exit_code = EXIT_TRY_AGAIN
+
+
+class TrialFailedError(NasflowError):
+    """A trial could not be built or trained; the study records it and goes on."""

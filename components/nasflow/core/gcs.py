@@ -1,0 +1,137 @@
+"""Google Cloud Storage behind the `Storage` protocol.
+
+Atomicity is the service's own: an upload becomes visible whole, and ``if_generation_match`` makes `create` and `swap`
+compare-and-swap. Only *upload* preconditions are used, because those are what the emulator in the tests enforces.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+_RETRY_DEADLINE_SECONDS = 120.0
+
+
+class GcsStorage:
+    """One client for a process; every call retries transient errors with exponential back-off and jitter.
+
+    Credentials are the environment's (workload identity, ``GOOGLE_APPLICATION_CREDENTIALS``); with
+    ``STORAGE_EMULATOR_HOST`` set the client library talks to that emulator without credentials.
+    """
+
+    def __init__(self, client: Any) -> None:
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        self._client = client
+        self._retry = DEFAULT_RETRY.with_timeout(_RETRY_DEADLINE_SECONDS)
+
+    @classmethod
+    @cache
+    def shared(cls) -> "GcsStorage":
+        """The process's instance, made on first use."""
+        import os
+
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage
+
+        if os.environ.get("STORAGE_EMULATOR_HOST"):
+            return cls(storage.Client(project="emulator", credentials=AnonymousCredentials()))
+        return cls(storage.Client())
+
+    def read(self, uri: str) -> bytes:
+        with _missing_is_file_not_found(uri):
+            return self._blob(uri).download_as_bytes(retry=self._retry)
+
+    def open(self, uri: str) -> IO[bytes]:
+        if not self.exists(uri):
+            raise FileNotFoundError(uri)
+        return io.BufferedReader(self._blob(uri).open("rb", retry=self._retry), 1 << 20)
+
+    def write(self, uri: str, data: bytes) -> None:
+        self._blob(uri).upload_from_string(data, content_type=_CONTENT_TYPE, retry=self._retry)
+
+    def create(self, uri: str, data: bytes) -> bool:
+        return self._upload_if(uri, data, generation=0)
+
+    def swap(self, uri: str, data: bytes, *, expected: bytes | None) -> bool:
+        if expected is None:
+            return self.create(uri, data)
+        bucket, key = _split(uri)
+        blob = self._client.bucket(bucket).get_blob(key, retry=self._retry)
+        if blob is None or blob.download_as_bytes(retry=self._retry) != expected:
+            return False
+        return self._upload_if(uri, data, generation=blob.generation)
+
+    def append(self, uri: str, line: bytes) -> None:
+        for _ in range(_APPEND_TRIES):
+            old = self.read(uri) if self.exists(uri) else None
+            if self.swap(uri, (old or b"") + line.rstrip(b"\n") + b"\n", expected=old):
+                return
+        raise OSError(f"{uri}: another writer keeps changing it")
+
+    def upload(self, path: Path, uri: str) -> None:
+        self._blob(uri).upload_from_filename(str(path), retry=self._retry)
+
+    def exists(self, uri: str) -> bool:
+        return bool(self._blob(uri).exists(retry=self._retry))
+
+    def list(self, uri: str) -> list[str]:
+        bucket, key = _split(uri)
+        prefix = key.rstrip("/") + "/" if key else ""
+        blobs = self._client.list_blobs(bucket, prefix=prefix, retry=self._retry)
+        return sorted(f"gs://{bucket}/{blob.name}" for blob in blobs if not blob.name.endswith("/"))
+
+    def fingerprint(self, uri: str) -> str:
+        bucket, key = _split(uri)
+        blob = self._client.bucket(bucket).get_blob(key, retry=self._retry)
+        if blob is None:
+            raise FileNotFoundError(uri)
+        return f"{blob.size}-{blob.md5_hash or blob.crc32c}"
+
+    def delete(self, uri: str) -> None:
+        from google.api_core.exceptions import NotFound
+
+        with contextlib.suppress(NotFound):
+            self._blob(uri).delete(retry=self._retry)
+
+    @contextlib.contextmanager
+    def lock(self, uri: str) -> Iterator[None]:
+        """No lock: on a cluster KFP runs one pod a task, and every document is created once or swapped."""
+        yield
+
+    def _blob(self, uri: str) -> Any:
+        bucket, key = _split(uri)
+        return self._client.bucket(bucket).blob(key)
+
+    def _upload_if(self, uri: str, data: bytes, *, generation: int) -> bool:
+        from google.api_core.exceptions import PreconditionFailed
+
+        try:
+            self._blob(uri).upload_from_string(
+                data, content_type=_CONTENT_TYPE, if_generation_match=generation, retry=self._retry
+            )
+        except PreconditionFailed:
+            # A retried upload whose first answer was lost also ends here: it is ours if the bytes are.
+            return self.exists(uri) and self.read(uri) == data
+        return True
+
+
+_CONTENT_TYPE = "application/octet-stream"
+_APPEND_TRIES = 8
+
+
+@contextlib.contextmanager
+def _missing_is_file_not_found(uri: str) -> Iterator[None]:
+    from google.api_core.exceptions import NotFound
+
+    try:
+        yield
+    except NotFound as error:
+        raise FileNotFoundError(uri) from error
+
+
+def _split(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.removeprefix("gs://").partition("/")
+    return bucket, key

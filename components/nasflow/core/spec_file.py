@@ -1,0 +1,158 @@
+"""Reads the YAML into an ExperimentSpec, or says every mistake at once, each with its line."""
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from nasflow.core.errors import SpecError
+from nasflow.core.spec import ExperimentSpec
+
+_Location: TypeAlias = tuple[str | int, ...]
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
+    """Reads a spec file; `overrides` are ``key.path=value`` with YAML values.
+
+    Raises:
+        SpecError: the file is missing, is not YAML, or breaks the schema; all mistakes, each with file and line.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SpecError([f"{path}: no such file; `nasflow init` writes one"]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError([f"{path}: cannot be read: {error}"]) from error
+    return parse(text, source=str(path), overrides=overrides)
+
+
+def parse(text: str, *, source: str = "spec", overrides: Sequence[str] = ()) -> ExperimentSpec:
+    """As `load`, from text.
+
+    Raises:
+        SpecError: see `load`.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{source}:{mark.line + 1}" if mark else source
+        raise SpecError([f"{place}: not YAML: {getattr(error, 'problem', None) or error}"]) from error
+    if not isinstance(content, dict):
+        raise SpecError([f"{source}: expected a mapping of keys, got {content!r:.60}; `nasflow init` writes one"])
+    problems = [f"{source}:{line}: {key}: given twice; keep one" for key, line in _duplicates(node, ())]
+    for override in overrides:
+        problems.extend(_apply(content, override))
+    if problems:
+        raise SpecError(problems)
+    try:
+        return ExperimentSpec.model_validate(content)
+    except ValidationError as error:
+        lines = dict(_lines(node, ()))
+        raise SpecError([_describe(details, lines, source, content) for details in error.errors()]) from error
+
+
+def from_json(text: str) -> ExperimentSpec:
+    """The spec as pipelines carry it.
+
+    Raises:
+        SpecError: see `load`.
+    """
+    return parse(text, source="spec parameter")
+
+
+def to_json(spec: ExperimentSpec) -> str:
+    """The spec as pipelines carry it: canonical, defaults included."""
+    return json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True)
+
+
+def _apply(content: dict[str, Any], override: str) -> list[str]:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        return [f"--set {override!r}: expected key.path=value"]
+    *parents, last = key.split(".")
+    target = content
+    for part in parents:
+        child = target.get(part)
+        if child is None:
+            child = target[part] = {}
+        if not isinstance(child, dict):
+            return [f"--set {override!r}: {part} is {child!r}, not a section"]
+        target = child
+    try:
+        target[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        return [f"--set {override!r}: the value is not YAML: {error}"]
+    return []
+
+
+def _describe(details: Mapping[str, Any], lines: Mapping[_Location, int], source: str, content: Any) -> str:
+    location: _Location = tuple(details["loc"])
+    key = ".".join(str(part) for part in location) or "spec"
+    line = next((lines[location[:n]] for n in range(len(location), -1, -1) if location[:n] in lines), None)
+    place = f"{source}:{line}" if line else source
+    value = details.get("input")
+    match details["type"]:
+        case "extra_forbidden":
+            return f"{place}: {key}: unknown key{_suggestion(location)}"
+        case "missing":
+            return f"{place}: {key}: required, but missing; add it"
+        case "value_error":
+            return f"{place}: {key}: {details['ctx']['error']}"
+    message = details["msg"].removeprefix("Input ")
+    return f"{place}: {key}: {message}, got {value!r:.80}"
+
+
+def _suggestion(location: _Location) -> str:
+    model: type[BaseModel] | None = ExperimentSpec
+    for part in location[:-1]:
+        model = _section(model, str(part)) if model else None
+    if model is None:
+        return "; remove it"
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(sorted(known))}"
+
+
+def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    for name, field in model.model_fields.items():
+        if key in (name, field.alias):
+            annotation = field.annotation
+            options = typing.get_args(annotation) if typing.get_origin(annotation) in _UNIONS else (annotation,)
+            return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+    return None
+
+
+_UNIONS = (typing.Union, types.UnionType)
+
+
+def _lines(node: yaml.Node | None, at: _Location) -> list[tuple[_Location, int]]:
+    found: list[tuple[_Location, int]] = []
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*at, key.value)
+            found += [(here, key.start_mark.line + 1), *_lines(value, here)]
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            found += [((*at, index), value.start_mark.line + 1), *_lines(value, (*at, index))]
+    return found
+
+
+def _duplicates(node: yaml.Node | None, at: _Location) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    seen: set[str] = set()
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*at, key.value)
+            if key.value in seen:
+                found.append((".".join(map(str, here)), key.start_mark.line + 1))
+            seen.add(key.value)
+            found += _duplicates(value, here)
+    return found

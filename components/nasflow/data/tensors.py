@@ -1,0 +1,64 @@
+"""The tensors that a model sees: names, shapes and dtypes, agreed by preprocess, models and serving.
+
+numeric      float32 [rows, width]          z-scored, finite, missing imputed; indicators are columns of it
+categorical  int32   [rows, columns]        0 = missing, 1 = not in the vocabulary, 2.. = the vocabulary
+image        uint8   [rows, height, width, channels]    0–255; the model itself normalises
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """Shape of a model's inputs; a field is None or empty where the data has no such columns."""
+
+    numeric: int = 0
+    """Width of ``numeric``."""
+    cardinalities: tuple[int, ...] = ()
+    """For each column of ``categorical``, how many ids there are, the two special ones included."""
+    image: tuple[int, int, int] | None = None
+    """Height, width, channels."""
+    image_mean: tuple[float, ...] = ()
+    """Per channel, of the training images, on 0–255."""
+    image_std: tuple[float, ...] = ()
+    """Per channel, > 0."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSpec:
+    """What a model predicts."""
+
+    classes: int | None
+    """Number of classes (logits); None: one number."""
+    mean: float = 0.0
+    """Regression: mean of the training targets; the network predicts (target − mean) / std."""
+    std: float = 1.0
+    """Regression: their standard deviation, > 0."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Tensors:
+    """One split in memory."""
+
+    inputs: Mapping[str, NDArray[np.generic]]
+    """By the names above; all with the same number of rows."""
+    labels: NDArray[np.generic]
+    """int32 class ids [rows], or float64 targets in their own units [rows]."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.integer] | slice) -> "Tensors":
+        """A selection of rows."""
+        return Tensors(inputs={name: values[rows] for name, values in self.inputs.items()}, labels=self.labels[rows])
+
+    def join(self, other: "Tensors") -> "Tensors":
+        """These rows, then the other's."""
+        inputs = {name: np.concatenate([values, other.inputs[name]]) for name, values in self.inputs.items()}
+        return Tensors(inputs=inputs, labels=np.concatenate([self.labels, other.labels]))
