@@ -6,7 +6,7 @@ A document is a directory: small files and a ``manifest.json``, which is written
 does not exist for any reader. Big data (shards, model bundles) stays under ``work_dir``; the manifest names it by URI.
 """
 
-import datetime
+import datetime as dt
 import json
 import platform
 from collections.abc import Mapping
@@ -85,7 +85,7 @@ class Document(_Frozen):
     kind: str
     schema_version: int = SCHEMA_VERSION
     producer: str = f"nasflow {VERSION}"
-    created: str = Field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    created: str = Field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
     seconds: float = 0.0
     """Wall-clock seconds that the step took, over all its attempts that are known."""
     cpu_seconds: float = 0.0

@@ -58,9 +58,14 @@ class GcsStorage:
     def swap(self, uri: str, data: bytes, *, expected: bytes | None) -> bool:
         if expected is None:
             return self.create(uri, data)
+        from google.api_core.exceptions import NotFound
+
         bucket, key = _split(uri)
         blob = self._client.bucket(bucket).get_blob(key, retry=self._retry)
-        if blob is None or blob.download_as_bytes(retry=self._retry) != expected:
+        try:
+            if blob is None or blob.download_as_bytes(retry=self._retry) != expected:
+                return False
+        except NotFound:  # this very generation is asked for: another writer has replaced it since
             return False
         return self._upload_if(uri, data, generation=blob.generation)
 

@@ -15,7 +15,8 @@ from nasflow.core.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS, Metric
 
 Array = NDArray[Any]
 
-_SMALLEST_PROBABILITY = 1e-7
+SMALLEST_PROBABILITY = 1e-7
+"""Log loss never takes the logarithm of less."""
 
 
 def maximised(metric: Metric) -> bool:
@@ -62,26 +63,6 @@ def confusion(labels: Array, predictions: Array) -> NDArray[np.int64]:
     return flat.reshape(classes, classes)
 
 
-def bootstrap(
-    metric: Metric, labels: Array, predictions: Array, *, resamples: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """95 % percentile interval over resampled rows (Efron & Tibshirani 1993, §13.3). (NaN, NaN) for no rows.
-
-    Resamples without a value (AUC of one class) are left out.
-    """
-    rows = len(labels)
-    values = (
-        [compute(metric, labels[pick], predictions[pick]) for pick in rng.integers(0, rows, (resamples, rows))]
-        if rows
-        else []
-    )
-    finite = np.asarray([value for value in values if np.isfinite(value)])
-    if not len(finite):
-        return float("nan"), float("nan")
-    low, high = np.quantile(finite, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def _accuracy(labels: Array, predictions: Array) -> float:
     return float((predictions.argmax(1) == labels).mean())
 
@@ -96,7 +77,7 @@ def _f1_macro(labels: Array, predictions: Array) -> float:
 
 def _log_loss(labels: Array, predictions: Array) -> float:
     chosen = predictions[np.arange(len(labels)), labels] / predictions.sum(1)
-    return float(-np.log(np.clip(chosen, _SMALLEST_PROBABILITY, 1.0)).mean())
+    return float(-np.log(np.clip(chosen, SMALLEST_PROBABILITY, 1.0)).mean())
 
 
 def _auc(labels: Array, predictions: Array) -> float:

@@ -73,6 +73,7 @@ class DataSection(Section):
     ignore: tuple[str, ...] = ()
     """Columns that the model must not see (identifiers, leaks)."""
     split: SplitSection = SplitSection()
+    """How rows are split."""
     max_bad_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = 0.001
     """The run stops when more than this fraction of the rows cannot be used. Unusable rows go to the dead letters."""
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = None

@@ -68,6 +68,14 @@ def from_json(text: str) -> ExperimentSpec:
     return parse(text, source="spec parameter")
 
 
+def located(problem: str, path: str | Path) -> str:
+    """A problem that begins with its key (``data.train: …``), with the file and line where that key stands."""
+    key = problem.partition(":")[0]
+    lines = dict(_lines(yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ()))
+    line = lines.get(tuple(key.split(".")))
+    return f"{path}:{line}: {problem}" if line else problem
+
+
 def to_json(spec: ExperimentSpec) -> str:
     """The spec as pipelines carry it: canonical, defaults included."""
     return json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True)

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nasflow.core import log
 from nasflow.core.artifacts import Document
-from nasflow.core.errors import EXIT_FAILURE, EXIT_OK, EXIT_TRY_AGAIN, NasflowError, TryAgainError
+from nasflow.core.errors import EXIT_FAILURE, EXIT_OK, EXIT_TRY_AGAIN, EXIT_USER, NasflowError, TryAgainError
 from nasflow.core.storage import absolute, join, storage_for
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ D = TypeVar("D", bound=Document)
 
 OWNER_VARIABLE = "NASFLOW_OWNER_PID"
 """Set by a local run: a task ends itself when that process is gone, so that ``kill -9`` leaves no orphan behind."""
+
+_OWNER_POLL_SECONDS = 0.5
 
 
 class TaskRecord(BaseModel):
@@ -80,25 +82,29 @@ def task(step: str, *, work_dir: str, run_id: str) -> Iterator[Task]:
         SystemExit: with the error's exit code (see `nasflow.core.errors`), after one clear message.
     """
     log.set_up()
-    _stop_on_sigterm()
+    stop_on_signals()
     if owner := os.environ.get(OWNER_VARIABLE):
         _end_with(int(owner))
     current = Task()
-    with storage_errors_are_users(step, work_dir, run_id):
+    started = time.monotonic()
+    logger.info("%s: started", step, extra={"step": step, "event": "started", "pid": os.getpid()})
+    with _storage_errors_are_users(step, work_dir, run_id):
         try:
             yield current
+            if current.document is None:
+                raise RuntimeError(f"{step}: the task ended without a document")  # a defect of ours: fail loudly
         except NasflowError as error:
             _record(
                 work_dir, run_id, TaskRecord(step=step, status="failed", exit_code=error.exit_code, error=str(error))
             )
-            logger.error("%s: %s", step, error, extra={"step": step, "exit_code": error.exit_code})
+            logger.error("%s: %s", step, error, extra={"step": step, "event": "failed", "exit_code": error.exit_code})
             raise SystemExit(error.exit_code) from None
+        except PermissionError:
+            raise
         except Exception as error:
             message = f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-4)}"
             _record(work_dir, run_id, TaskRecord(step=step, status="failed", exit_code=EXIT_FAILURE, error=message))
             raise
-        if current.document is None:
-            raise RuntimeError(f"{step}: the task ended without a document")  # a defect of ours: fail loudly
         document = current.document
         _record(
             work_dir,
@@ -113,16 +119,36 @@ def task(step: str, *, work_dir: str, run_id: str) -> Iterator[Task]:
                 cpu_seconds=document.cpu_seconds,
             ),
         )
+        took = time.monotonic() - started
+        logger.info("%s: done in %.1f s", step, took, extra={"step": step, "event": "done", "seconds": took})
+
+
+def stop_on_signals() -> None:
+    """SIGTERM and SIGINT become a `TryAgainError` at the next bytecode of the main thread; only the first counts."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # a second one must not cut the clean-up that the first began
+        raise TryAgainError(
+            f"stopped by {signal.Signals(number).name}; run the same command again to go on (exit {EXIT_TRY_AGAIN})"
+        )
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
 
 
 @contextlib.contextmanager
-def storage_errors_are_users(step: str, work_dir: str, run_id: str) -> Iterator[None]:
-    """A full disk or a missing permission, even while writing the record, still ends in one clear message."""
+def _storage_errors_are_users(step: str, work_dir: str, run_id: str) -> Iterator[None]:
+    """A missing permission, even while writing the record, still ends in one clear message."""
     try:
         yield
     except PermissionError as error:
-        logger.error("%s: cannot write below %s: %s", step, work_dir, error, extra={"run_id": run_id})
-        raise SystemExit(2) from error
+        message = f"{error.filename or work_dir}: permission denied; give this user the right, or name another"
+        with contextlib.suppress(OSError):  # the record's own place may be the one that is refused
+            _record(work_dir, run_id, TaskRecord(step=step, status="failed", exit_code=EXIT_USER, error=message))
+        logger.error("%s: %s", step, message, extra={"step": step, "event": "failed", "exit_code": EXIT_USER})
+        raise SystemExit(EXIT_USER) from error
 
 
 def _record(work_dir: str, run_id: str, record: TaskRecord) -> None:
@@ -130,19 +156,15 @@ def _record(work_dir: str, run_id: str, record: TaskRecord) -> None:
     storage_for(uri).write(uri, record.model_dump_json(indent=1).encode())
 
 
-def _stop_on_sigterm() -> None:
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise TryAgainError(f"stopped by SIGTERM; run the same command again to go on (exit code {EXIT_TRY_AGAIN})")
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)
-
-
 def _end_with(owner: int) -> None:
+    """Ends this process and all that it started once `owner` is gone."""
+    if os.getpid() != os.getpgrp():  # a group of its own: the owner's terminal and the step's helpers stay apart
+        os.setpgid(0, 0)
+
     def watch() -> None:
         while _alive(owner):
             time.sleep(_OWNER_POLL_SECONDS)
-        os._exit(EXIT_TRY_AGAIN)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="owner-watch", daemon=True).start()
 
@@ -159,6 +181,3 @@ def _alive(pid: int) -> bool:
     except OSError:  # no /proc (macOS), or gone since
         return True
     return state != "Z"  # killed, but nobody has collected its exit status yet
-
-
-_OWNER_POLL_SECONDS = 0.5

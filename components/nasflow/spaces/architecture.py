@@ -6,8 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, Self
 
+from nasflow.core.errors import TrialFailedError
+
 Shape = tuple[int, ...]
 """Without the batch dimension."""
+
+
+class ArchitectureError(TrialFailedError):
+    """An architecture that cannot exist: a shape that does not fit, or values that mean nothing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,26 +63,21 @@ class Architecture:
     def identity(self) -> str:
         """Sixteen hex digits. Isomorphic graphs with the same recipe have the same: node names and order do not count.
 
-        Colour refinement over the directed graph (Weisfeiler & Leman 1968): each node's colour is hashed with its
-        ordered inputs' and its consumers' colours until stable.
+        Each node is hashed with its ordered inputs' hashes, then with its consumers': two passes, as the graph has no
+        cycles. Shared and repeated parts differ, since the hashes of all nodes are counted.
         """
+        below: dict[str, str] = {}
         consumers: dict[str, list[str]] = {node.name: [] for node in self.nodes}
         for node in self.nodes:
+            sources = [below[source] for source in node.inputs]
+            ordered = sorted(sources) if node.op in _COMMUTATIVE else sources
+            below[node.name] = _hash([node.op, dict(node.settings), ordered])
             for source in node.inputs:
                 consumers[source].append(node.name)
-        colours = {node.name: _hash([node.op, dict(node.settings)]) for node in self.nodes}
-        for _ in self.nodes:
-            colours = {
-                node.name: _hash(
-                    [
-                        colours[node.name],
-                        _ordered(node, [colours[source] for source in node.inputs]),
-                        sorted(colours[consumer] for consumer in consumers[node.name]),
-                    ]
-                )
-                for node in self.nodes
-            }
-        return _hash([sorted(colours.values()), dataclasses.asdict(self.recipe)])[:16]
+        above: dict[str, str] = {}
+        for node in reversed(self.nodes):
+            above[node.name] = _hash([below[node.name], sorted(above[name] for name in consumers[node.name])])
+        return _hash([sorted(above.values()), dataclasses.asdict(self.recipe)])[:16]
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from_json` is the inverse."""
@@ -98,10 +99,6 @@ class Architecture:
 
 
 _COMMUTATIVE = frozenset({"add"})
-
-
-def _ordered(node: Node, colours: list[str]) -> list[str]:
-    return sorted(colours) if node.op in _COMMUTATIVE else colours
 
 
 def _hash(value: Any) -> str:

@@ -1,0 +1,162 @@
+"""Confidence intervals by the bootstrap: how far a metric moves when other rows had been drawn.
+
+A resample is a vector of weights (how often each row was drawn), so whatever is the same in all resamples (sorting,
+losses, ranks) is computed once. Two models judged on the same `Resamples` are paired: the interval of their difference
+is that of the gain, narrower than the two intervals suggest.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasflow.core.metrics import SMALLEST_PROBABILITY
+from nasflow.core.spec import Metric
+
+Array = NDArray[Any]
+Weights = NDArray[np.float64]
+
+_CHUNK_CELLS = 2_000_000
+"""Weights held at once: 16 MB."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Resamples:
+    """The same draws each time they are iterated."""
+
+    rows: int
+    count: int
+    seed: int
+
+    def chunks(self) -> Iterator[Weights]:
+        """Weights float64 [resamples of this chunk, rows]; each row sums to `rows`."""
+        rng = np.random.default_rng(self.seed)
+        step = max(1, _CHUNK_CELLS // max(1, self.rows))
+        for start in range(0, self.count, step):
+            size = min(step, self.count - start)
+            picks = rng.integers(0, self.rows, (size, self.rows))
+            picks += np.arange(size)[:, None] * self.rows
+            counts = np.bincount(picks.ravel(), minlength=size * self.rows)
+            yield counts.reshape(size, self.rows).astype(np.float64)
+
+
+def values(metric: Metric, labels: Array, predictions: Array, resamples: Resamples) -> NDArray[np.float64]:
+    """The metric of every resample, float64 [count]; NaN where it has none (AUC of one class).
+
+    All NaN for predictions that are not finite; empty for no rows.
+    """
+    if not len(labels):
+        return np.empty(0)
+    if not np.isfinite(predictions).all():
+        return np.full(resamples.count, np.nan)
+    of_weights = _METRICS[metric](labels, predictions)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.concatenate([of_weights(weights) for weights in resamples.chunks()])
+
+
+def interval(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    """95 % percentile interval (Efron & Tibshirani 1993, §13.3) of `values`; NaNs are left out; (NaN, NaN) for none.
+
+    >>> interval(np.arange(1001.0))
+    (25.0, 975.0)
+    """
+    finite = resampled[np.isfinite(resampled)]
+    if not len(finite):
+        return float("nan"), float("nan")
+    low, high = np.quantile(finite, [0.025, 0.975])
+    return float(low), float(high)
+
+
+_OfWeights = Callable[[Weights], NDArray[np.float64]]
+
+
+def _mean_of(of_rows: Array) -> _OfWeights:
+    return lambda weights: weights @ of_rows / weights.sum(1)
+
+
+def _accuracy(labels: Array, predictions: Array) -> _OfWeights:
+    return _mean_of((predictions.argmax(1) == labels).astype(np.float64))
+
+
+def _log_loss(labels: Array, predictions: Array) -> _OfWeights:
+    chosen = predictions[np.arange(len(labels)), labels] / predictions.sum(1)
+    return _mean_of(-np.log(np.clip(chosen, SMALLEST_PROBABILITY, 1.0)))
+
+
+def _f1_macro(labels: Array, predictions: Array) -> _OfWeights:
+    classes = np.eye(predictions.shape[1])
+    true, predicted = classes[labels], classes[predictions.argmax(1)]
+
+    def of_weights(weights: Weights) -> NDArray[np.float64]:
+        hits, sizes = weights @ (true * predicted), weights @ (true + predicted)
+        scores = np.where(sizes > 0, 2 * hits / np.where(sizes > 0, sizes, 1.0), np.nan)
+        return np.asarray(np.nanmean(scores, axis=1))
+
+    return of_weights
+
+
+def _auc(labels: Array, predictions: Array) -> _OfWeights:
+    count = predictions.shape[1]
+    which = [1] if count == 2 else [k for k in range(count) if (labels == k).any()]
+    parts = [_binary_auc(labels == k, predictions[:, k]) for k in which]
+
+    def of_weights(weights: Weights) -> NDArray[np.float64]:
+        scores = np.stack([part(weights) for part in parts])
+        defined = np.isfinite(scores)
+        return np.asarray(np.where(defined, scores, 0.0).sum(0) / defined.sum(0))  # 0 / 0 is NaN: no class has a value
+
+    return of_weights
+
+
+def _binary_auc(positive: Array, scores: Array) -> _OfWeights:
+    """Mann–Whitney U of weighted rows: each positive beats the negatives below it, and half of those level with it."""
+    positives, negatives = np.flatnonzero(positive), np.flatnonzero(~positive)
+    negatives = negatives[np.argsort(scores[negatives], kind="stable")]
+    below = np.searchsorted(scores[negatives], scores[positives], side="left")  # negatives below each positive
+    upto = np.searchsorted(scores[negatives], scores[positives], side="right")  # … and level with it
+
+    def of_weights(weights: Weights) -> NDArray[np.float64]:
+        of_positive = weights[:, positives]
+        totals = np.zeros((len(weights), len(negatives) + 1))
+        np.cumsum(weights[:, negatives], axis=1, out=totals[:, 1:])
+        wins = (totals[:, below] + totals[:, upto]) / 2
+        won = np.einsum("ij,ij->i", of_positive, wins)
+        return np.asarray(won / (of_positive.sum(1) * totals[:, -1]))
+
+    return of_weights
+
+
+def _rmse(labels: Array, predictions: Array) -> _OfWeights:
+    mean = _mean_of((labels - predictions) ** 2)
+    return lambda weights: np.sqrt(mean(weights))
+
+
+def _mae(labels: Array, predictions: Array) -> _OfWeights:
+    return _mean_of(np.abs(labels - predictions))
+
+
+def _r2(labels: Array, predictions: Array) -> _OfWeights:
+    centred = labels - labels.mean()  # r² does not depend on the origin; sums of squares are exact only near it
+    residual, first, second = _mean_of((labels - predictions) ** 2), _mean_of(centred), _mean_of(centred**2)
+
+    def of_weights(weights: Weights) -> NDArray[np.float64]:
+        total = second(weights) - first(weights) ** 2
+        return np.where(total > 0, 1 - residual(weights) / total, np.nan)
+
+    return of_weights
+
+
+_METRICS: Mapping[Metric, Callable[[Array, Array], _OfWeights]] = MappingProxyType(
+    {
+        "accuracy": _accuracy,
+        "f1_macro": _f1_macro,
+        "auc": _auc,
+        "log_loss": _log_loss,
+        "rmse": _rmse,
+        "mae": _mae,
+        "r2": _r2,
+    }
+)

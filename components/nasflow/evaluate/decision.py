@@ -1,0 +1,82 @@
+"""Whether the model may go to production, and why, in sentences that a person can act on."""
+
+import math
+
+from nasflow.core.artifacts import Decision, Estimate
+from nasflow.core.metrics import maximised
+from nasflow.core.spec import Metric
+from nasflow.evaluate.judgement import Gain
+
+_ROUNDING = 1e-12
+"""0.9 − 0.8 is a little less than 0.1: a gain that equals `min_gain` on paper passes."""
+
+
+def decide(
+    metric: Metric,
+    *,
+    min_gain: float,
+    rows: int,
+    model: Estimate | None,
+    baseline: Estimate | None,
+    gain: Gain,
+    tree: Gain | None = None,
+) -> Decision:
+    """Promoted if and only if the gain over the hand-made network is at least `min_gain`; NaN never is.
+
+    The interval and the trees inform; they do not decide. `model` and `baseline` are None where the metric has no
+    value.
+    """
+    if model is None:
+        why = "a prediction is not finite, or only one class occurs"
+        return Decision(
+            promoted=False, reasons=(f"{metric} has no value on the {rows:,} test rows ({why}): not promoted.",)
+        )
+    reasons = [f"{metric} is {_estimate(model)} on {rows:,} test rows."]
+    if baseline is None or not math.isfinite(gain.value):
+        reasons.append(f"The hand-made network has no {metric} to compare with: not promoted.")
+        return Decision(promoted=False, reasons=tuple(reasons))
+    promoted = gain.value >= min_gain - _ROUNDING
+    reasons.append(f"The hand-made network has {_estimate(baseline)}: the model is {_compared(gain)}.")
+    verdict = "reaches" if promoted else "is below"
+    reasons.append(
+        f"The gain of {gain.value:+.4g} {verdict} evaluate.min_gain = {min_gain:g}: "
+        f"{'promoted' if promoted else 'not promoted'}."
+    )
+    if tree is not None and math.isfinite(tree.value):
+        reasons.append(_against_trees(metric, tree))
+    return Decision(promoted=promoted, reasons=tuple(reasons))
+
+
+def _against_trees(metric: Metric, gain: Gain) -> str:
+    if gain.value < 0:
+        sure = "" if gain.significant else ", though not significantly"
+        return (
+            f"A boosted tree ensemble is better by {-gain.value:.4g} {metric}{sure} "
+            f"(95 % interval of the model's gain {_interval(gain)}): consider it. It does not enter the decision."
+        )
+    return f"Against a boosted tree ensemble the model is {_compared(gain)}. It does not enter the decision."
+
+
+def _compared(gain: Gain) -> str:
+    if gain.value == 0:
+        return f"level with it (paired 95 % interval {_interval(gain)})"
+    what = "better" if gain.value > 0 else "worse"
+    sure = "significant" if gain.significant else "not significant: the interval includes 0"
+    return f"{what} by {abs(gain.value):.4g} (paired 95 % interval of the gain {_interval(gain)}; {sure})"
+
+
+def _interval(gain: Gain) -> str:
+    return f"{gain.ci95[0]:+.4g} to {gain.ci95[1]:+.4g}"
+
+
+def _estimate(estimate: Estimate) -> str:
+    return f"{estimate.value:.4g} [{estimate.ci95[0]:.4g}, {estimate.ci95[1]:.4g}]"
+
+
+def direction(metric: Metric) -> str:
+    """For a table's heading.
+
+    >>> direction("rmse")
+    'less is better'
+    """
+    return "more is better" if maximised(metric) else "less is better"

@@ -1,0 +1,96 @@
+"""The report of an evaluation."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from nasflow.core import html
+from nasflow.core.artifacts import Estimate, Evaluation, Model
+from nasflow.core.spec import Metric
+from nasflow.evaluate import pictures
+from nasflow.evaluate.decision import direction
+from nasflow.evaluate.judgement import Gain
+
+_NAMES = {"hand_made": "hand-made network", "tree": "boosted trees"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """All that the report shows."""
+
+    evaluation: Evaluation
+    model: Model
+    labels: NDArray[Any]
+    predictions: NDArray[Any]
+    classes: Sequence[str] | None
+    gains: Mapping[str, Gain]
+    """By rival: the paired gain in the objective."""
+
+
+def report(verdict: Verdict) -> bytes:
+    """A self-contained page."""
+    evaluation = verdict.evaluation
+    promoted = evaluation.decision.promoted
+    objective = evaluation.test.get(evaluation.objective)
+    facts = {
+        f"{evaluation.objective} on test": objective.value if objective else None,
+        "hand-made network": getattr(evaluation.baseline.get(evaluation.objective), "value", None),
+        "test rows": evaluation.test_rows,
+        "parameters": verdict.model.parameters,
+        "decision": "promoted" if promoted else "not promoted",
+    }
+    sections = [
+        ("Result", html.facts(facts)),
+        ("Decision", Markup("").join(html.paragraph(reason) for reason in evaluation.decision.reasons)),
+        ("Metrics with 95 % intervals", _metrics(evaluation)),
+        (f"Gain in {evaluation.objective}, on the same rows", _gains(verdict)),
+    ]
+    if np.isfinite(verdict.predictions).all():
+        sections += _pictures(verdict)
+    lead = "The held-out test set, used once. Intervals: bootstrap over the test rows."
+    return html.page("Evaluation", lead, sections)
+
+
+def _metrics(evaluation: Evaluation) -> Markup:
+    columns = {"model": evaluation.test, "hand_made": evaluation.baseline, **evaluation.other_baselines}
+    metrics = [metric for metric in _METRICS if any(metric in column for column in columns.values())]
+    rows = [
+        [f"{metric} ({direction(metric)})", *(_cell(c.get(metric)) for c in columns.values())] for metric in metrics
+    ]
+    return html.table(["metric", *(_NAMES.get(name, name) for name in columns)], rows)
+
+
+_METRICS: tuple[Metric, ...] = ("accuracy", "f1_macro", "auc", "log_loss", "rmse", "mae", "r2")
+
+
+def _cell(estimate: Estimate | None) -> str | None:
+    if estimate is None:
+        return None
+    return f"{estimate.value:.4g}  [{estimate.ci95[0]:.4g}, {estimate.ci95[1]:.4g}]"
+
+
+def _gains(verdict: Verdict) -> Markup:
+    rows = [
+        [
+            _NAMES.get(name, name),
+            f"{gain.value:+.4g}",
+            f"{gain.ci95[0]:+.4g} to {gain.ci95[1]:+.4g}",
+            "significant" if gain.significant else "not significant",
+        ]
+        for name, gain in verdict.gains.items()
+    ]
+    return html.table(["the model against", "gain", "95 % interval, paired", ""], rows)
+
+
+def _pictures(verdict: Verdict) -> list[tuple[str, Markup]]:
+    if verdict.classes is None:
+        return [("Residuals", pictures.residuals(verdict.labels, verdict.predictions))]
+    return [
+        ("Confusion", pictures.confusion_matrix(verdict.labels, verdict.predictions, verdict.classes)),
+        ("ROC and precision-recall", pictures.roc_and_pr(verdict.labels, verdict.predictions)),
+        ("Calibration", pictures.calibration(verdict.labels, verdict.predictions)),
+    ]

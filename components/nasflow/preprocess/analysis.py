@@ -1,0 +1,219 @@
+"""One pass over the rows: everything that the schema, the TransformSpec, the statistics and the report need.
+
+Feature statistics are of the training split only. Labels are counted over all splits: the class list is the training
+source's, so that no split loses rows to a rare class.
+"""
+
+import base64
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nasflow.core.artifacts import SPLITS
+from nasflow.core.spec import SplitSection
+from nasflow.data.golden import GOLDEN_ROWS
+from nasflow.preprocess.analyzers import Counts, Fingerprints, Moments, Pixels, Sample
+from nasflow.preprocess.clean import CleanRows
+from nasflow.preprocess.dead_letters import DeadLetters
+from nasflow.preprocess.plan import Plan
+from nasflow.preprocess.sources._base import IMAGE, Role
+from nasflow.preprocess.split import TEST, TRAIN, assign, priorities
+from nasflow.preprocess.summary import (
+    CategoricalSummary,
+    DuplicateSummary,
+    GoldenRow,
+    ImageSummary,
+    NumericSummary,
+    Summary,
+)
+
+_SAMPLE_ROWS = 1024
+_SAMPLE_PICTURES = 24
+_PICTURE_PIXELS = 128 * 128
+_MAX_CLASSES = 10_000
+_MAX_GOLDEN_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(slots=True)
+class Analysis:
+    """Mergeable findings of some part of the rows."""
+
+    plan: Plan
+    dead: DeadLetters = dataclasses.field(default_factory=DeadLetters)
+    split_rows: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(len(SPLITS), np.int64))
+    numeric: dict[str, Moments] = dataclasses.field(default_factory=dict)
+    categorical: dict[str, Counts] = dataclasses.field(default_factory=dict)
+    pixels: Pixels | None = None
+    classes: dict[str, Counts] = dataclasses.field(default_factory=dict)
+    targets: dict[str, Moments] = dataclasses.field(default_factory=dict)
+    fingerprints: dict[Role, Fingerprints] = dataclasses.field(default_factory=dict)
+    sample: Sample = dataclasses.field(default_factory=lambda: Sample(_SAMPLE_ROWS))
+    pictures: Sample = dataclasses.field(default_factory=lambda: Sample(_SAMPLE_PICTURES))
+    golden: Sample = dataclasses.field(default_factory=lambda: Sample(2 * GOLDEN_ROWS))
+    """Twice as many as are kept: a label that training never has makes a row dead."""
+
+    @classmethod
+    def start(cls, plan: Plan) -> "Analysis":
+        """Nothing seen yet."""
+        found = cls(plan)
+        found.numeric = {column.name: Moments() for column in plan.columns if column.kind == "numeric"}
+        found.categorical = {column.name: Counts() for column in plan.columns if column.kind == "categorical"}
+        found.pixels = Pixels.of(plan.image.channels) if plan.image else None
+        regression = plan.task == "tabular_regression"
+        found.classes = {} if regression else {split: Counts() for split in SPLITS}
+        found.targets = {split: Moments() for split in SPLITS} if regression else {}
+        found.fingerprints = {"train": Fingerprints(), "test": Fingerprints()}
+        return found
+
+    def update(self, rows: CleanRows, role: Role, split: SplitSection, *, has_test_file: bool) -> None:
+        """Adds cleaned rows of one source."""
+        self.dead.add(rows.dead)
+        places, ranks = place_rows(rows, role, split, has_test_file=has_test_file)
+        self.split_rows += np.bincount(places, minlength=len(SPLITS))
+        self.fingerprints[role].update(rows.fingerprints)
+        for number, name in enumerate(SPLITS):
+            chosen = np.flatnonzero(places == number)
+            if len(chosen):
+                part = rows if len(chosen) == rows.rows else rows.take(chosen)
+                self._update_split(number, name, part, ranks[chosen])
+
+    def _update_split(self, number: int, name: str, rows: CleanRows, ranks: NDArray[np.uint64]) -> None:
+        if self.targets:
+            self.targets[name].update(rows.labels)
+        else:
+            self.classes[name].update(rows.labels)
+        if number == TEST:
+            _offer(self.golden, ranks, lambda wanted: [_golden(rows, row) for row in wanted])
+        if number != TRAIN:
+            return
+        for column, moments in self.numeric.items():
+            moments.update(rows.raw[column])
+        for column, counts in self.categorical.items():
+            counts.update(rows.raw[column])
+        if self.pixels is not None and rows.images is not None:
+            images = rows.images
+            self.pixels.update(images)
+            if images.shape[1] * images.shape[2] <= _PICTURE_PIXELS:
+                labels = rows.labels
+                _offer(self.pictures, ranks, lambda wanted: [(labels[r].as_py(), images[r].tolist()) for r in wanted])
+        if self.numeric:
+            _offer(self.sample, ranks, lambda wanted: [[float(rows.raw[c][r]) for c in self.numeric] for r in wanted])
+
+    def merge(self, other: "Analysis") -> None:
+        """Adds the findings of the part that comes after this one."""
+        self.dead.merge(other.dead)
+        self.split_rows += other.split_rows
+        _merge(self.numeric, other.numeric)
+        _merge(self.categorical, other.categorical)
+        _merge(self.classes, other.classes)
+        _merge(self.targets, other.targets)
+        _merge(self.fingerprints, other.fingerprints)
+        if self.pixels is not None and other.pixels is not None:
+            self.pixels.merge(other.pixels)
+        self.sample.merge(other.sample)
+        self.pictures.merge(other.pictures)
+        self.golden.merge(other.golden)
+
+    def summary(self, *, has_test_file: bool) -> Summary:
+        """The final numbers."""
+        train, test = self.fingerprints["train"], self.fingerprints["test"]
+        shared = test.shared(train)
+        return Summary(
+            rows=int(self.split_rows.sum()) + self.dead.total,
+            has_test_file=has_test_file,
+            split_rows={name: int(count) for name, count in zip(SPLITS, self.split_rows, strict=True)},
+            dead=self.dead,
+            numeric={name: _numeric(moments) for name, moments in self.numeric.items()},
+            categorical={name: _categorical(counts) for name, counts in self.categorical.items()},
+            image=_image(self.pixels) if self.pixels else None,
+            classes={name: dict(sorted(counts.values.items())) for name, counts in self.classes.items()},
+            too_many_classes=any(
+                not counts.exact or len(counts.values) > _MAX_CLASSES for counts in self.classes.values()
+            ),
+            targets={name: _numeric(moments) for name, moments in self.targets.items()},
+            duplicates=DuplicateSummary(
+                train_source=train.duplicates(),
+                test_source=test.duplicates(),
+                test_in_train=shared,
+                exact=train.shift == 0,
+            ),
+            sample=[[None if math.isnan(v) else v for v in row] for row in self.sample.items],
+            pictures=self.pictures.items,
+            golden=[GoldenRow(row=row, label=label) for row, label in self.golden.items if row is not None],
+        )
+
+
+def place_rows(
+    rows: CleanRows, role: Role, split: SplitSection, *, has_test_file: bool
+) -> tuple[NDArray[np.int8], NDArray[np.uint64]]:
+    """Each row's split (place in `SPLITS`) and priority."""
+    ranks = priorities(rows.fingerprints, split.salt)
+    if role == "test":
+        return np.full(rows.rows, TEST, np.int8), ranks
+    return assign(ranks, split, has_test_file=has_test_file), ranks
+
+
+def _merge(mine: Mapping[Any, Any], others: Mapping[Any, Any]) -> None:
+    for key, accumulator in mine.items():  # the same keys: both started from one plan
+        accumulator.merge(others[key])
+
+
+def _offer(sample: Sample, ranks: NDArray[np.uint64], make: Any) -> None:
+    wanted = sample.wanted(ranks)
+    if len(wanted):
+        sample.add(ranks[wanted], make(wanted.tolist()))
+
+
+def _golden(rows: CleanRows, row: int) -> tuple[dict[str, Any] | None, Any]:
+    label = rows.labels[row]
+    answer = label.as_py() if isinstance(label, pa.Scalar) else float(label)
+    values = {name: _json_safe(column[row]) for name, column in rows.raw.items()}
+    encoded = values.get(IMAGE)
+    too_big = isinstance(encoded, dict) and len(encoded["b64"]) > _MAX_GOLDEN_BYTES
+    return None if too_big else values, answer
+
+
+def _json_safe(value: Any) -> Any:
+    if isinstance(value, pa.Scalar):
+        return value.as_py()
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return float(value) if math.isfinite(value) else None
+
+
+def _numeric(moments: Moments) -> NumericSummary:
+    return NumericSummary(
+        count=moments.count,
+        missing=moments.missing,
+        non_finite=moments.non_finite,
+        mean=moments.mean,
+        std=moments.std,
+        min=moments.low if moments.count else None,
+        max=moments.high if moments.count else None,
+    )
+
+
+def _categorical(counts: Counts) -> CategoricalSummary:
+    return CategoricalSummary(
+        count=counts.total,
+        missing=counts.missing,
+        distinct=len(counts.values),
+        exact=counts.exact,
+        top=counts.top(),
+    )
+
+
+def _image(pixels: Pixels) -> ImageSummary:
+    moments = pixels.moments()
+    return ImageSummary(
+        mean=tuple(mean for mean, _ in moments),
+        std=tuple(std for _, std in moments),
+        brightness=pixels.counts.sum(axis=0).reshape(16, 16).sum(axis=1).tolist(),
+    )

@@ -1,0 +1,211 @@
+"""Mergeable accumulators over batches. They know NumPy and Arrow, and nothing of Beam.
+
+Merging in another order changes floating-point results in their last bits, so the pipeline merges in a fixed order.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+MAX_VOCABULARY = 10_000
+_MAX_COUNTED = 200_000
+"""Distinct texts held at once; beyond it the rarest half is dropped and the vocabulary is approximate."""
+_MAX_FINGERPRINTS = 1_000_000
+
+
+@dataclasses.dataclass(slots=True)
+class Moments:
+    """Count, mean and squared deviations of finite numbers.
+
+    Batches are joined by the pairwise formula of Chan, Golub and LeVeque (1979, Updating formulae and a pairwise
+    algorithm for computing sample variances, eq. 2.1), which does not cancel as a sum of squares does.
+    """
+
+    count: int = 0
+    missing: int = 0
+    non_finite: int = 0
+    mean: float = 0.0
+    m2: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def update(self, values: NDArray[np.float64]) -> None:
+        """Adds float64 [n]: NaN counts as missing, ±inf as non-finite; neither enters the moments."""
+        finite = values[np.isfinite(values)]
+        missing = int(np.isnan(values).sum())
+        other = Moments(missing=missing, non_finite=len(values) - missing - len(finite))
+        if len(finite):
+            with np.errstate(over="ignore", invalid="ignore"):  # `fit` refuses a column whose moments overflow
+                mean = float(finite.mean())
+                other.m2 = float(np.square(finite - mean).sum())
+            other.count, other.mean = len(finite), mean
+            other.low, other.high = float(finite.min()), float(finite.max())
+        self.merge(other)
+
+    def merge(self, other: "Moments") -> None:
+        """Joins another part's moments to these."""
+        total = self.count + other.count
+        if other.count:
+            delta = other.mean - self.mean
+            self.m2 += other.m2 + delta * delta * (self.count * other.count / total)
+            self.mean += delta * other.count / total
+        self.count = total
+        self.missing += other.missing
+        self.non_finite += other.non_finite
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+
+    @property
+    def std(self) -> float:
+        """Population standard deviation; 0 without values."""
+        return math.sqrt(self.m2 / self.count) if self.count else 0.0
+
+
+@dataclasses.dataclass(slots=True)
+class Counts:
+    """How often each text occurs. Exact up to `_MAX_COUNTED` distinct texts at once."""
+
+    values: dict[str, int] = dataclasses.field(default_factory=dict)
+    missing: int = 0
+    total: int = 0
+    exact: bool = True
+
+    def update(self, values: pa.Array) -> None:
+        """Adds Arrow strings [n]; null counts as missing."""
+        counted = pc.value_counts(pc.drop_null(values))
+        pairs = zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)
+        self.merge(
+            Counts(values=dict(pairs), missing=values.null_count, total=len(values) - values.null_count),
+        )
+
+    def merge(self, other: "Counts") -> None:
+        """Adds another's counts."""
+        mine = self.values
+        for text, count in other.values.items():
+            mine[text] = mine.get(text, 0) + count
+        self.missing += other.missing
+        self.total += other.total
+        self.exact &= other.exact
+        if len(mine) > _MAX_COUNTED:
+            self.values = dict(self.top(_MAX_COUNTED // 2))
+            self.exact = False
+
+    def top(self, limit: int = MAX_VOCABULARY) -> list[tuple[str, int]]:
+        """The most frequent first, ties by text."""
+        return sorted(self.values.items(), key=lambda item: (-item[1], item[0]))[:limit]
+
+
+@dataclasses.dataclass(slots=True)
+class Pixels:
+    """How often each of the 256 values occurs in each channel: exact, so that order cannot matter."""
+
+    counts: NDArray[np.int64]
+    """int64 [channels, 256]."""
+
+    @classmethod
+    def of(cls, channels: int) -> "Pixels":
+        """Nothing counted yet."""
+        return cls(np.zeros((channels, 256), np.int64))
+
+    def update(self, images: NDArray[np.uint8]) -> None:
+        """Adds uint8 [n, height, width, channels]."""
+        for channel in range(len(self.counts)):
+            self.counts[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
+
+    def merge(self, other: "Pixels") -> None:
+        """Adds another's counts."""
+        self.counts = self.counts + other.counts
+
+    def moments(self) -> list[tuple[float, float]]:
+        """(mean, standard deviation) of each channel, on 0–255."""
+        values = np.arange(256, dtype=np.float64)
+        found = []
+        for counts in self.counts:
+            total = int(counts.sum())
+            mean = float((counts * values).sum() / total) if total else 0.0
+            variance = float((counts * np.square(values - mean)).sum() / total) if total else 0.0
+            found.append((mean, math.sqrt(variance)))
+        return found
+
+
+@dataclasses.dataclass(slots=True)
+class Fingerprints:
+    """How often each row occurs. Memory is bounded: when there are too many distinct rows, only those below a falling
+    threshold are kept (a uniform sample of the distinct rows), and counts are scaled up."""
+
+    shift: int = 0
+    """Kept are fingerprints whose upper `shift` bits are 0."""
+    rows: NDArray[np.uint64] = dataclasses.field(default_factory=lambda: np.empty(0, np.uint64))
+    """Fingerprints; one may be there more than once until `compact`."""
+    counts: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
+
+    def update(self, fingerprints: NDArray[np.uint64]) -> None:
+        """Adds uint64 [n]."""
+        self.merge(Fingerprints(rows=fingerprints, counts=np.ones(len(fingerprints), np.int64)))
+
+    def merge(self, other: "Fingerprints") -> None:
+        """Joins another's."""
+        self.shift = max(self.shift, other.shift)
+        self.rows = np.concatenate([self.rows, other.rows])
+        self.counts = np.concatenate([self.counts, other.counts])
+        if len(self.rows) > 2 * _MAX_FINGERPRINTS:
+            self.compact()
+
+    def compact(self) -> None:
+        """Every kept fingerprint once, sorted."""
+        kept = np.flatnonzero(self.rows <= self._limit())
+        order = kept[np.argsort(self.rows[kept])]
+        rows = self.rows[order]
+        starts = np.flatnonzero(np.concatenate([rows[:1] == rows[:1], rows[1:] != rows[:-1]]))
+        counts = np.add.reduceat(self.counts[order], starts) if len(starts) else self.counts[:0]
+        rows = rows[starts]
+        while len(rows) > _MAX_FINGERPRINTS:
+            self.shift += 1
+            rows = rows[rows <= self._limit()]  # sorted: what is kept is the beginning
+        self.rows, self.counts = rows, counts[: len(rows)]
+
+    def duplicates(self) -> int:
+        """Rows that have an equal one before them (estimated where `shift` > 0)."""
+        self.compact()
+        return int((self.counts - 1).sum()) << self.shift
+
+    def shared(self, other: "Fingerprints") -> int:
+        """Rows of these that the other has, too."""
+        shift = self.shift = other.shift = max(self.shift, other.shift)
+        self.compact()
+        other.compact()
+        return int(self.counts[np.isin(self.rows, other.rows)].sum()) << shift
+
+    def _limit(self) -> np.uint64:
+        return np.uint64((1 << (64 - self.shift)) - 1)
+
+
+@dataclasses.dataclass(slots=True)
+class Sample:
+    """The rows with the smallest priorities: a uniform sample that is the same for every batch size and order."""
+
+    size: int
+    priorities: NDArray[np.uint64] = dataclasses.field(default_factory=lambda: np.empty(0, np.uint64))
+    items: list[Any] = dataclasses.field(default_factory=list)
+
+    def wanted(self, priorities: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Places of the rows of a batch that could enter, smallest first."""
+        places = np.argsort(priorities, kind="stable")[: self.size]
+        if len(self.items) == self.size:
+            places = places[priorities[places] < self.priorities[-1]]
+        return places
+
+    def add(self, priorities: NDArray[np.uint64], items: list[Any]) -> None:
+        """Offers rows."""
+        joined = np.concatenate([self.priorities, priorities])
+        order = np.argsort(joined, kind="stable")[: self.size]
+        everything = [*self.items, *items]
+        self.priorities, self.items = joined[order], [everything[place] for place in order]
+
+    def merge(self, other: "Sample") -> None:
+        """Offers another's rows."""
+        self.add(other.priorities, other.items)

@@ -1,0 +1,166 @@
+"""From a batch as the file has it to typed rows: unusable ones become dead letters, the others are fingerprinted."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nasflow.core.errors import DataError
+from nasflow.data.image import decode_resized, resize
+from nasflow.data.reader import pixels
+from nasflow.preprocess import cells, split
+from nasflow.preprocess.dead_letters import DeadLetter
+from nasflow.preprocess.plan import ImagePlan, Plan
+from nasflow.preprocess.sources._base import IMAGE, RowBatch
+
+_NON_FINITE = ("inf", "-inf")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CleanRows:
+    """Usable rows of a batch, and the letters for the others."""
+
+    batch: RowBatch
+    kept: NDArray[np.int64]
+    """Places in the batch of the rows that stayed."""
+    raw: dict[str, Any]
+    """As `nasflow.data.apply` takes it: float64, Arrow strings, uint8 [n, h, w, c] or object[bytes]."""
+    images: NDArray[np.uint8] | None
+    """uint8 [n, height, width, channels] in the target size; None for tables."""
+    labels: Any
+    """Arrow strings (class names) or float64."""
+    fingerprints: NDArray[np.uint64]
+    dead: tuple[DeadLetter, ...]
+
+    @property
+    def rows(self) -> int:
+        """Usable rows."""
+        return len(self.fingerprints)
+
+    def letter(self, row: int, *, column: str, value: object, reason: str) -> DeadLetter:
+        """A dead letter for a row that was usable so far."""
+        place = int(self.kept[row])
+        number = int(self.batch.rows[place])
+        return DeadLetter.of(file=self.batch.file(place), row=number, column=column, value=value, reason=reason)
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> "CleanRows":
+        """A selection, without dead letters."""
+        return dataclasses.replace(
+            self,
+            kept=self.kept[rows],
+            raw={name: select(values, rows) for name, values in self.raw.items()},
+            images=None if self.images is None else self.images[rows],
+            labels=select(self.labels, rows),
+            fingerprints=self.fingerprints[rows],
+            dead=(),
+        )
+
+
+def select(values: Any, rows: NDArray[np.integer[Any]]) -> Any:
+    """Rows of a NumPy or Arrow array."""
+    return values.take(pa.array(rows)) if isinstance(values, pa.Array) else values[rows]
+
+
+def clean(batch: RowBatch, plan: Plan) -> CleanRows:
+    """Types, checks and fingerprints a batch. The first thing wrong with a row is its dead letter's reason."""
+    bad = _Bad(batch)
+    labels = _labels(batch, plan, bad)
+    raw: dict[str, Any] = {}
+    images = None
+    if plan.image is None:
+        for column in plan.columns:
+            values = batch.columns.column(column.name)
+            if column.kind == "numeric":
+                raw[column.name], wrong = cells.numbers(values)
+                bad.add(wrong, column.name, values, "not a number")
+            else:
+                text = cells.text(values, csv=plan.csv, lower=column.dtype == "bool")
+                bad.add(cells.too_long(text), column.name, values, f"text longer than {cells.MAX_TEXT_BYTES:,} bytes")
+                raw[column.name] = text
+    else:
+        raw[IMAGE], images = _images(batch, plan.image, bad)
+    whole = CleanRows(
+        batch=batch,
+        kept=np.arange(batch.columns.num_rows),
+        raw=raw,
+        images=images,
+        labels=labels,
+        fingerprints=np.zeros(batch.columns.num_rows, np.uint64),
+        dead=(),
+    )
+    usable = whole.take(bad.good()) if bad.letters else whole
+    dead = (*batch.dead, *bad.letters.values())
+    return dataclasses.replace(usable, fingerprints=_fingerprints(usable.raw, usable.rows), dead=dead)
+
+
+def _fingerprints(raw: Mapping[str, Any], rows: int) -> NDArray[np.uint64]:
+    image = raw.get(IMAGE)
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        return split.fingerprint_images(image)
+    if isinstance(image, np.ndarray) and image.dtype == object:
+        return split.fingerprint_files(image)
+    return split.fingerprint_columns(raw, rows)
+
+
+def _labels(batch: RowBatch, plan: Plan, bad: "_Bad") -> Any:
+    values = batch.columns.column(plan.label)
+    if plan.task == "tabular_regression":
+        targets, wrong = cells.numbers(values)
+        bad.add(wrong, plan.label, values, "label is not a number")
+        bad.add(np.isinf(targets), plan.label, values, "label is not finite")
+        bad.add(np.isnan(targets), plan.label, values, "label is missing")
+        return targets
+    names = cells.class_names(values, csv=plan.csv)
+    if not cells.is_text(values.type):
+        bad.add(np.asarray(pc.is_in(names, value_set=pa.array(_NON_FINITE))), plan.label, values, "label is not finite")
+    bad.add(cells.too_long(names), plan.label, values, f"label longer than {cells.MAX_TEXT_BYTES:,} bytes")
+    bad.add(np.asarray(pc.is_null(names)), plan.label, values, "label is missing")
+    return names
+
+
+def _images(batch: RowBatch, plan: ImagePlan, bad: "_Bad") -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    column = batch.columns.column(IMAGE)
+    size = {"height": plan.target_height, "width": plan.target_width}
+    if plan.encoding == "array":
+        if plan.height is None or plan.width is None:
+            raise DataError("images given as arrays must have one size")
+        raw = pixels(column, (plan.height, plan.width, plan.channels))
+        return raw, resize(raw, **size)
+    files = np.empty(len(column), object)
+    files[:] = column.to_pylist()
+    decoded = np.zeros((len(files), plan.target_height, plan.target_width, plan.channels), np.uint8)
+    for row, data in enumerate(files):
+        try:
+            decoded[row] = decode_resized(data, channels=plan.channels, **size)
+        except DataError as error:
+            bad.add_one(row, IMAGE, str(error), "not a readable image")
+    return files, decoded
+
+
+class _Bad:
+    """The first reason for each unusable row of a batch."""
+
+    def __init__(self, batch: RowBatch) -> None:
+        self._batch = batch
+        self.letters: dict[int, DeadLetter] = {}
+
+    def add(self, mask: NDArray[np.bool_] | None, column: str, values: pa.Array, reason: str) -> None:
+        """Rows where the mask is true."""
+        if mask is not None:
+            for row in np.flatnonzero(mask).tolist():
+                value = values[row].as_py()
+                self.add_one(row, column, "" if value is None else value, reason)
+
+    def add_one(self, row: int, column: str, value: object, reason: str) -> None:
+        """One row."""
+        file, number = self._batch.file(row), int(self._batch.rows[row])
+        letter = DeadLetter.of(file=file, row=number, column=column, value=value, reason=reason)
+        self.letters.setdefault(row, letter)
+
+    def good(self) -> NDArray[np.int64]:
+        """The other rows."""
+        return np.setdiff1d(np.arange(self._batch.columns.num_rows), list(self.letters))

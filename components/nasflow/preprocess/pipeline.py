@@ -1,0 +1,236 @@
+"""The two Beam pipelines. What crosses a stage boundary is small: work items, findings, names of shards. The data is
+read twice, inside the DoFns, because a fan-out would hold all of it in memory (measured: 4 GB instead of 0.3).
+"""
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from pydantic import BaseModel, ConfigDict
+
+from nasflow.core.artifacts import SPLITS, Shard, Split
+from nasflow.core.errors import DataError
+from nasflow.core.spec import SplitSection
+from nasflow.core.storage import storage_for
+from nasflow.data.apply import apply, encode_labels
+from nasflow.data.reader import IMAGE
+from nasflow.data.transform import TransformSpec
+from nasflow.preprocess.analysis import Analysis, place_rows
+from nasflow.preprocess.clean import CleanRows, clean
+from nasflow.preprocess.dead_letters import DeadLetters
+from nasflow.preprocess.plan import Plan
+from nasflow.preprocess.shards import ShardWriter, to_batch
+from nasflow.preprocess.sources._base import Piece, Role
+from nasflow.preprocess.sources.find import Sources
+from nasflow.preprocess.summary import Summary
+
+logger = logging.getLogger(__name__)
+
+_MERGED_TOGETHER = 32
+UNSEEN = "label is no class of the training data"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One piece of one source, with its place in the fixed order of all."""
+
+    index: int
+    role: Role
+    piece: Piece
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How items become clean rows: what both pipelines share."""
+
+    sources: Sources
+    plan: Plan
+    split: SplitSection
+
+    @property
+    def has_test_file(self) -> bool:
+        """Whether the test split is a source of its own."""
+        return self.sources.test is not None
+
+    def items(self) -> list[Item]:
+        """All pieces of all sources."""
+        found = [(role, piece) for role, source in self.sources.by_role.items() for piece in source.pieces()]
+        return [Item(index=index, role=role, piece=piece) for index, (role, piece) in enumerate(found)]
+
+    def rows(self, item: Item) -> Iterator[CleanRows]:
+        """Clean batches of an item."""
+        for batch in self.sources.by_role[item.role].read(item.piece):
+            yield clean(batch, self.plan)
+
+
+class ItemResult(BaseModel):
+    """What the transform pipeline did with one item."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: int
+    shards: dict[Split, Shard]
+    dead: DeadLetters
+
+
+class _Problem(BaseModel):
+    """A DataError, as data: an exception would reach the caller as a runner's stack trace."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    message: str
+
+
+class _Outcome(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    problems: list[_Problem]
+    summary: Summary | None = None
+    results: list[ItemResult] = []
+
+
+class _Analyse(beam.DoFn):
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def process(self, item: Item) -> Iterator[tuple[int, tuple[int, Any]]]:
+        reading = self._reading
+        found: Any = Analysis.start(reading.plan)
+        try:
+            for rows in reading.rows(item):
+                found.update(rows, item.role, reading.split, has_test_file=reading.has_test_file)
+        except DataError as error:
+            found = _Problem(index=item.index, message=str(error))
+        _progress("analysed", item)
+        yield item.index // _MERGED_TOGETHER, (item.index, found)
+
+
+class _Transform(beam.DoFn):
+    def __init__(self, reading: Reading, transform: TransformSpec, uri: str) -> None:
+        self._reading, self._transform, self._uri = reading, transform, uri
+
+    def process(self, item: Item) -> Iterator[Any]:
+        try:
+            yield self._write(item)
+        except DataError as error:
+            yield _Problem(index=item.index, message=str(error))
+
+    def _write(self, item: Item) -> ItemResult:
+        dead = DeadLetters()
+        with ShardWriter(self._transform, self._uri, item.index) as writer:
+            for rows in self._reading.rows(item):
+                dead.add(rows.dead)
+                labels = encode_labels(self._transform.label, rows.labels)
+                is_class = (
+                    np.isin(labels, -1, invert=True) if self._transform.label.classes else np.ones(rows.rows, bool)
+                )
+                known, unseen = np.flatnonzero(is_class), np.flatnonzero(~is_class)
+                dead.add(
+                    rows.letter(row, column=self._transform.label.name, value=rows.labels[row].as_py(), reason=UNSEEN)
+                    for row in unseen.tolist()
+                )
+                kept = rows.take(known) if len(unseen) else rows
+                places, _ = place_rows(kept, item.role, self._reading.split, has_test_file=self._reading.has_test_file)
+                raw = kept.raw if kept.images is None else {IMAGE: kept.images}
+                batch = to_batch(apply(self._transform, raw), labels[known], self._transform)
+                for number, name in enumerate(SPLITS):
+                    chosen = np.flatnonzero(places == number)
+                    if len(chosen):
+                        writer.write(name, batch if len(chosen) == kept.rows else batch.take(chosen))
+            _progress("wrote", item)
+            return ItemResult(index=item.index, shards=writer.finish(), dead=dead)
+
+
+def analyse(reading: Reading, uri: str) -> Summary:
+    """Runs the first pipeline; its result is left at `uri`, where a run after a crash finds it.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    with _pipeline() as pipeline:
+        parts = pipeline | beam.Create(reading.items()) | beam.Reshuffle() | beam.ParDo(_Analyse(reading))
+        groups = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
+        merged = groups | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))
+        merged | "Write" >> beam.Map(_write_summary, uri, has_test_file=reading.has_test_file)
+    outcome = _read(uri)
+    if outcome.summary is None:
+        raise RuntimeError(f"{uri}: the analysis left no summary")  # a defect of ours: fail loudly
+    return outcome.summary
+
+
+def transform(reading: Reading, spec: TransformSpec, *, data_uri: str, uri: str) -> list[ItemResult]:
+    """Runs the second pipeline: shards below `data_uri`, the list of them at `uri`.
+
+    Raises:
+        DataError: a file changed or was damaged since the analysis.
+    """
+    with _pipeline() as pipeline:
+        results = (
+            pipeline
+            | beam.Create(reading.items())
+            | beam.Reshuffle()
+            | beam.ParDo(_Transform(reading, spec, data_uri))
+            | beam.Map(lambda result: (0, result))
+        )
+        results | beam.GroupByKey() | "Write" >> beam.Map(lambda group: _write_results(group[1], uri))
+    return _read(uri).results
+
+
+def earlier_analysis(uri: str) -> Summary | None:
+    """The analysis that an interrupted run left, if it left one."""
+    if not storage_for(uri).exists(uri):
+        return None
+    return _Outcome.model_validate_json(storage_for(uri).read(uri)).summary
+
+
+def _pipeline() -> Any:
+    """FnApiRunner by name: ``DirectRunner`` would try to download another engine (Prism) first, and with it the same
+    data would run differently where there is a network."""
+    return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
+
+
+def _progress(what: str, item: Item) -> None:
+    file = item.piece.files[0]
+    more = f" and {len(item.piece.files) - 1:,} more" if len(item.piece.files) > 1 else ""
+    logger.info("preprocess: %s part %d: %s%s from row %d", what, item.index + 1, file, more, item.piece.first_row)
+
+
+def _merge(parts: Iterable[tuple[int, Any]]) -> Any:
+    """In the order of the items; the first problem wins."""
+    ordered = [found for _, found in sorted(parts, key=lambda part: part[0])]
+    if problems := [found for found in ordered if isinstance(found, _Problem)]:
+        return problems[0]
+    whole = ordered[0]
+    for found in ordered[1:]:
+        whole.merge(found)
+    return whole
+
+
+def _write_summary(found: Any, uri: str, *, has_test_file: bool) -> None:
+    if isinstance(found, _Problem):
+        _write(_Outcome(problems=[found]), uri)
+    else:
+        _write(_Outcome(problems=[], summary=found.summary(has_test_file=has_test_file)), uri)
+
+
+def _write_results(results: Iterable[Any], uri: str) -> None:
+    ordered = sorted(results, key=lambda result: result.index)
+    problems = [result for result in ordered if isinstance(result, _Problem)]
+    _write(_Outcome(problems=problems, results=[] if problems else ordered), uri)
+
+
+def _write(outcome: _Outcome, uri: str) -> None:
+    storage_for(uri).write(uri, outcome.model_dump_json().encode())
+
+
+def _read(uri: str) -> _Outcome:
+    outcome = _Outcome.model_validate_json(storage_for(uri).read(uri))
+    if outcome.problems:
+        raise DataError(outcome.problems[0].message)
+    return outcome

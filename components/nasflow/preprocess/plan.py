@@ -1,0 +1,279 @@
+"""What each column is, decided before the data is read in full: from footers, headers and a sample.
+
+Kinds must be the same in every file. What only the whole training split can tell (a constant column, one without any
+value) is decided after the analysis, in `nasflow.preprocess.fit`.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nasflow.core.errors import DataError
+from nasflow.core.spec import DataSection, Task
+from nasflow.data.schema import Kind
+from nasflow.preprocess import cells
+from nasflow.preprocess.sources._base import SAMPLE_ROWS, ImageSource, Profile
+from nasflow.preprocess.sources.find import Sources
+
+FOLDER_IMAGE_SIZE = 64
+_NUMERIC_SHARE = 0.99
+_MOSTLY_NUMERIC = 0.5
+_ENOUGH = 20
+"""Fewer rows say nothing about identifiers."""
+_DATE = r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d{1,2}:\d{2}.*)?$|^\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([ T]\d{1,2}:\d{2}.*)?$"
+_BOOLEAN = r"^(?i:true|false)$"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedColumn:
+    """A feature column."""
+
+    name: str
+    kind: Kind
+    dtype: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """How images come in (`encoding`, own size) and the size that they get."""
+
+    encoding: str
+    height: int | None
+    width: int | None
+    channels: int
+    target_height: int
+    target_width: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that cleaning a batch needs to know."""
+
+    task: Task
+    label: str
+    label_dtype: str
+    columns: tuple[PlannedColumn, ...]
+    ignored: dict[str, str]
+    notes: tuple[str, ...]
+    """Findings of the inference, for the report."""
+    csv: bool
+    image: ImagePlan | None
+
+
+def make_plan(sources: Sources, data: DataSection, task: Task) -> Plan:
+    """Looks at every file's beginning.
+
+    Raises:
+        DataError: no label column, files that disagree, no usable column.
+    """
+    if task == "image_classification":
+        return _image_plan(sources.images(), data, task)
+    if sources.test is not None and sources.test.text != sources.train.text:
+        raise DataError(
+            f"data.test is {sources.test.form} but data.train is {sources.train.form}; give both in the same form, so "
+            "that values are read alike"
+        )
+    profiles = [profile for source in sources.tables() for profile in source.profiles()]
+    profiles.sort(key=lambda profile: profile.sample.num_rows == 0)  # stable: files with a sample first
+    return _table_plan(profiles, data, task, csv=sources.train.text)
+
+
+def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -> Plan:
+    shapes = [source.shape() for source in sources]
+    first = shapes[0]
+    if len({shape.encoding for shape in shapes}) > 1:
+        raise DataError("data.test: of training and test images, one set is arrays and the other files; use one form")
+    if first.encoding == "array" and len(set(shapes)) > 1:
+        sizes = " and ".join(f"{s.height}×{s.width}×{s.channels}" for s in shapes)
+        raise DataError(f"data.test: training and test images differ in shape: {sizes}; they must be equal")
+    size = data.image_size
+    height = size or first.height or FOLDER_IMAGE_SIZE
+    width = size or first.width or FOLDER_IMAGE_SIZE
+    return Plan(
+        task=task,
+        label=data.label,
+        label_dtype="string",
+        columns=(PlannedColumn(name="image", kind="image", dtype="binary", reason=f"the images of {sources[0].form}"),),
+        ignored={},
+        notes=(),
+        csv=False,
+        image=ImagePlan(
+            encoding=first.encoding,
+            height=first.height,
+            width=first.width,
+            channels=max(shape.channels for shape in shapes),
+            target_height=height,
+            target_width=width,
+        ),
+    )
+
+
+def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, *, csv: bool) -> Plan:
+    first = profiles[0]
+    _check_label(first, data.label, task, csv=csv)
+    for profile in profiles[1:]:
+        _check_names(first, profile, data)
+    if unknown := [name for name in data.ignore if name not in first.schema.names]:
+        raise DataError(f"data.ignore: {unknown[0]!r} is no column of {first.file}; it has {first.schema.names}")
+    if data.label in data.ignore:
+        raise DataError(f"data.ignore: {data.label!r} is the label; take it out of data.ignore")
+    columns: list[PlannedColumn] = []
+    ignored: dict[str, str] = {}
+    notes: list[str] = []
+    for name in first.schema.names:
+        if name == data.label:
+            continue
+        if name in data.ignore:
+            ignored[name] = "listed in data.ignore"
+            continue
+        kind, dtype, reason = _agreed(name, profiles, csv=csv)
+        if kind is None:
+            ignored[name] = reason
+            continue
+        if kind == "categorical" and (identifier := _identifier(name, profiles, csv=csv)):
+            ignored[name] = identifier
+            continue
+        notes.extend(_notes(name, kind, first, csv=csv))
+        columns.append(PlannedColumn(name=name, kind=kind, dtype=dtype, reason=reason))
+    if not columns:
+        raise DataError(f"{first.file}: no column is left to learn from: {ignored}")
+    _, label_dtype, _ = _kind(first.sample.column(data.label), csv=csv)
+    return Plan(
+        task=task,
+        label=data.label,
+        label_dtype=label_dtype,
+        columns=tuple(columns),
+        ignored=ignored,
+        notes=tuple(notes),
+        csv=csv,
+        image=None,
+    )
+
+
+def _check_label(first: Profile, label: str, task: Task, *, csv: bool) -> None:
+    names = first.schema.names
+    if len(set(names)) < len(names):
+        twice = sorted(name for name in names if names.count(name) > 1)[0]
+        raise DataError(f"{first.file}: two columns are named {twice!r}; give each its own name")
+    if label not in names:
+        close = difflib.get_close_matches(label, names, n=1)
+        lower = [name for name in names if name.lower() == label.lower()]
+        hint = f"did you mean {(lower or close)[0]!r}? " if lower or close else ""
+        raise DataError(f"data.label: {first.file} has no column {label!r}; {hint}Its columns: {', '.join(names)}")
+    kind, _, reason = _kind(first.sample.column(label), csv=csv)
+    if kind is None and first.sample.num_rows:
+        raise DataError(f"data.label: column {label!r} of {first.file} cannot be a label: {reason}")
+    if task == "tabular_regression" and kind == "categorical":
+        example = next((v for v in cells.plain(first.sample.column(label)).to_pylist() if v is not None), None)
+        raise DataError(
+            f"data.label: task {task} needs a numeric label, but {label!r} of {first.file} holds {example!r}; "
+            "set task: tabular_classification, or name another column"
+        )
+
+
+def _check_names(first: Profile, other: Profile, data: DataSection) -> None:
+    expected, found = set(first.schema.names), set(other.schema.names)
+    lacks = sorted(expected - found - set(data.ignore))
+    extra = sorted(found - expected - set(data.ignore))
+    if lacks or extra:
+        what = [f"lacks {', '.join(map(repr, lacks))}"] if lacks else []
+        what += [f"also has {', '.join(map(repr, extra))}"] if extra else []
+        raise DataError(
+            f"{other.file} {' and '.join(what)}, compared with {first.file}; every file needs the same columns"
+        )
+
+
+def _agreed(name: str, profiles: Sequence[Profile], *, csv: bool) -> tuple[Kind | None, str, str]:
+    """The column's kind in all files; a file without any value in it agrees with every kind.
+
+    Raises:
+        DataError: two files disagree.
+    """
+    known: tuple[str, Kind | None, str, str] | None = None
+    fallback: tuple[Kind | None, str, str] = (None, "null", "no value in any row")
+    for profile in profiles:
+        if name not in profile.schema.names:
+            continue
+        kind, dtype, reason = _kind(profile.sample.column(name), csv=csv)
+        if dtype == "null":
+            continue
+        if known is not None and kind != known[1]:
+            raise DataError(
+                f"column {name!r} is {known[1] or known[2]} in {known[0]} but {kind or dtype} in {profile.file}; "
+                "make the files agree, or list the column in data.ignore"
+            )
+        known = known or (profile.file, kind, dtype, reason)
+    return fallback if known is None else (known[1], known[2], known[3])
+
+
+def _kind(values: pa.Array, *, csv: bool) -> tuple[Kind | None, str, str]:
+    """(kind or None, Arrow type or ``null``, reason)."""
+    values = cells.plain(values)
+    dtype = values.type
+    if pa.types.is_null(dtype):
+        return None, "null", "no value in any row"
+    if pa.types.is_boolean(dtype):
+        return "categorical", "bool", "true or false"
+    if cells.is_number(dtype):
+        return "numeric", str(dtype), f"numbers ({dtype})"
+    if pa.types.is_temporal(dtype):
+        return None, str(dtype), f"date or time ({dtype}): not supported yet; derive numbers from it to use it"
+    if not cells.is_text(dtype):
+        return None, str(dtype), f"{dtype} values are not supported"
+    return _csv_kind(values) if csv else ("categorical", "string", "text")
+
+
+def _csv_kind(values: pa.Array) -> tuple[Kind | None, str, str]:
+    """From a sample: numbers where nearly all values parse as such; one slip of the pen does not make it text."""
+    present = pc.drop_null(cells.trimmed(values))
+    if not len(present):
+        return None, "null", "no value in any row"
+    found, bad = cells.numbers(present)
+    wrong = 0 if bad is None else int(bad.sum())
+    if wrong <= max((1 - _NUMERIC_SHARE) * len(present), 1 if len(present) >= _ENOUGH else 0):
+        finite = found[np.isfinite(found)]
+        whole = bool((finite == np.rint(finite)).all())
+        share = "" if not wrong else f" ({1 - wrong / len(present):.1%} of the sampled values)"
+        return "numeric", "int64" if whole else "double", f"numbers{share}"
+    if _share(present, _DATE) >= _NUMERIC_SHARE:
+        return None, "date", "date or time (text): not supported yet; derive numbers from it to use it"
+    if _share(present, _BOOLEAN) == 1.0:
+        return "categorical", "bool", "true or false"
+    return "categorical", "string", "text"
+
+
+def _share(values: pa.Array, pattern: str) -> float:
+    return float(pc.mean(pc.match_substring_regex(values, pattern)).as_py())
+
+
+def _identifier(name: str, profiles: Sequence[Profile], *, csv: bool) -> str | None:
+    """Why a text column only names rows; None where it does not. Read from the first file's sample, so that the
+    answer, and with it the split, does not wait for a whole pass."""
+    values = cells.text(profiles[0].sample.column(name), csv=csv)
+    rows = len(values)
+    if rows < _ENOUGH or values.null_count or pc.count_distinct(values).as_py() < rows:
+        return None
+    where = f"the first {rows:,} rows" if rows >= SAMPLE_ROWS or len(profiles) > 1 else f"all {rows:,} rows"
+    return f"an identifier: text that is different in {where}"
+
+
+def _notes(name: str, kind: Kind, profile: Profile, *, csv: bool) -> list[str]:
+    values = cells.plain(profile.sample.column(name))
+    if kind == "numeric" and len(values) >= _ENOUGH:
+        found, _ = cells.numbers(values)
+        steps = np.diff(found)
+        if len(steps) and (np.all(steps == 1) or np.all(steps == -1)):
+            return [f"{name!r} counts the rows: it may be an identifier; if so, list it in data.ignore"]
+    if kind == "categorical" and csv:
+        present = pc.drop_null(cells.trimmed(values))
+        share = _share(present, cells.NUMBER)
+        if _MOSTLY_NUMERIC <= share < 1.0:
+            odd = next(v for v in present.to_pylist() if not re.fullmatch(cells.NUMBER, v))
+            return [f"{name!r} is treated as text, although {share:.1%} of its values are numbers: e.g. {odd!r:.60}"]
+    return []

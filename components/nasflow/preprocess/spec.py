@@ -1,0 +1,19 @@
+"""What preprocess depends on, and nothing else: a change of `search:` leaves the Dataset as it is."""
+
+from typing import Self
+
+from nasflow.core.spec import DataSection, ExperimentSpec, Section, Task
+
+
+class PreprocessSpec(Section):
+    """The parts of an experiment that make its Dataset."""
+
+    task: Task
+    """Decides how labels are read and which sources fit."""
+    data: DataSection
+    """Data, label, split and limits."""
+
+    @classmethod
+    def of(cls, experiment: ExperimentSpec) -> Self:
+        """Takes what it needs from the experiment. The split has its own salt, so the seed is not among it."""
+        return cls(task=experiment.task, data=experiment.data)

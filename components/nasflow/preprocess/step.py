@@ -1,0 +1,110 @@
+"""The preprocess step: raw data in, a Dataset out."""
+
+import json
+import logging
+from collections.abc import Mapping
+
+from nasflow.core.artifacts import SPLITS, Dataset
+from nasflow.core.errors import DataError, NasflowError
+from nasflow.core.storage import storage_for
+from nasflow.core.workspace import Place, run_once
+from nasflow.data.golden import GOLDEN_ROWS, Golden
+from nasflow.data.schema import Schema
+from nasflow.preprocess import dead_letters, fit, report, statistics
+from nasflow.preprocess.dead_letters import DeadLetters
+from nasflow.preprocess.plan import make_plan
+from nasflow.preprocess.sources.find import Sources, find
+from nasflow.preprocess.spec import PreprocessSpec
+from nasflow.preprocess.summary import Summary
+
+logger = logging.getLogger(__name__)
+
+_DEAD_LETTERS = "dead_letters.jsonl"
+
+
+def run(spec: PreprocessSpec, *, work_dir: str, output: str) -> Dataset:
+    """Reads, checks, splits and transforms the data. Changed files are read again; unchanged ones are not.
+
+    Raises:
+        DataError: the data cannot be used; the message names file, row and column where it knows them.
+    """
+    sources = find(spec.data, spec.task)
+
+    def produce(place: Place) -> tuple[Dataset, Mapping[str, bytes]]:
+        return _produce(spec, sources, place)
+
+    return run_once(
+        "preprocess",
+        Dataset,
+        produce,
+        spec=spec,
+        inputs={},
+        sources=sources.fingerprints(),
+        work_dir=work_dir,
+        output=output,
+    )
+
+
+def _produce(spec: PreprocessSpec, sources: Sources, place: Place) -> tuple[Dataset, Mapping[str, bytes]]:
+    plan = make_plan(sources, spec.data, spec.task)
+    from nasflow.preprocess import pipeline  # Beam takes seconds to import: only where it runs
+
+    reading = pipeline.Reading(sources=sources, plan=plan, split=spec.data.split)
+    summary = pipeline.earlier_analysis(place.at("work", "analysis.json"))
+    if summary is None:
+        logger.info("preprocess: analysing %s", spec.data.train)
+        summary = pipeline.analyse(reading, place.at("work", "analysis.json"))
+    _limit(summary.dead, summary.rows, spec, place)
+    schema, transform = fit.fit(plan, summary, spec.data)
+    logger.info("preprocess: transforming %s rows", f"{summary.rows:,}")
+    results = pipeline.transform(reading, transform, data_uri=place.at("data"), uri=place.at("work", "transform.json"))
+    dead = DeadLetters()
+    for result in results:
+        dead.merge(result.dead)
+    _limit(dead, summary.rows, spec, place)
+    shards = {split: tuple(r.shards[split] for r in results if split in r.shards) for split in SPLITS}
+    rows = {split: sum(shard.rows for shard in shards[split]) for split in SPLITS} | {"dead": dead.total}
+    _check_counts(rows, summary, fit.unseen_labels(summary, schema.label.classes))
+    dataset = Dataset(task=spec.task, rows=rows, shards=shards)
+    facts = statistics.describe(plan, schema, summary, dead, rows)
+    files = {
+        "schema.json": schema.model_dump_json(indent=1).encode(),
+        "transform.json": transform.model_dump_json(indent=1).encode(),
+        "statistics.json": json.dumps(facts, indent=1).encode(),
+        "golden.json": golden(summary, schema).model_dump_json().encode(),
+        _DEAD_LETTERS: dead.jsonl(),
+        "report.html": report.render(spec, schema=schema, transform=transform, summary=summary, facts=facts, dead=dead),
+    }
+    return dataset, files
+
+
+def golden(summary: Summary, schema: Schema) -> Golden:
+    """The first usable candidates, with the columns that the model sees."""
+    classes = schema.label.classes
+    usable = [found for found in summary.golden if classes is None or found.label in classes][:GOLDEN_ROWS]
+    names = [column.name for column in schema.columns]
+    rows = [{name: found.row[name] for name in names} for found in usable]
+    return Golden.model_validate({"rows": rows, "labels": [found.label for found in usable]})
+
+
+def _limit(dead: DeadLetters, rows: int, spec: PreprocessSpec, place: Place) -> None:
+    if dead.total <= spec.data.max_bad_fraction * rows:
+        return
+    uri = place.at("work", _DEAD_LETTERS)
+    storage_for(uri).write(uri, dead.jsonl())
+    raise dead_letters.too_many(dead, rows=rows, limit=spec.data.max_bad_fraction, file_uri=uri)
+
+
+def _check_counts(rows: Mapping[str, int], summary: Summary, unseen: Mapping[str, int]) -> None:
+    """Every row that was read is in exactly one place."""
+    lost = sum(unseen.values())
+    expected: dict[str, int] = {split: summary.split_rows[split] for split in SPLITS}
+    expected["test"] -= lost
+    expected["dead"] = summary.dead.total + lost
+    if rows != expected or sum(rows.values()) != summary.rows:
+        raise NasflowError(
+            f"preprocess: read {summary.rows} rows and expected {expected}, but wrote {dict(rows)}; did the data "
+            "change meanwhile? Run the step again"
+        )
+    if rows["test"] == 0:
+        raise DataError("data.test: every row has a label that data.train lacks; are both of the same data?")

@@ -1,0 +1,91 @@
+"""What the analysis found, as JSON: the hand-over between the two Beam pipelines, and the source of every statistic."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from nasflow.preprocess.dead_letters import DeadLetters
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class NumericSummary(_Frozen):
+    """A numeric column of the training split, or regression targets."""
+
+    count: int
+    """Finite values."""
+    missing: int
+    non_finite: int
+    mean: float
+    std: float
+    """Population standard deviation."""
+    min: float | None
+    """None without values."""
+    max: float | None
+
+
+class CategoricalSummary(_Frozen):
+    """A text column of the training split."""
+
+    count: int
+    missing: int
+    distinct: int
+    exact: bool
+    """False: more distinct texts than are counted; `distinct` is a lower bound and rare texts may be missing."""
+    top: list[tuple[str, int]]
+    """The vocabulary with its counts, most frequent first, ties by text."""
+
+
+class ImageSummary(_Frozen):
+    """The training images, after resizing."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    brightness: list[int]
+    """How often each of 16 equal ranges of 0–255 occurs, over all channels."""
+
+
+class DuplicateSummary(_Frozen):
+    """Exact duplicates (equal features), found by fingerprint."""
+
+    train_source: int
+    """Rows of the training source that have an equal one before them; always in the same split."""
+    test_source: int
+    test_in_train: int
+    """Rows of a separate test file that are in the training source, too."""
+    exact: bool
+    """False: estimated from a sample of the distinct rows."""
+
+
+class GoldenRow(_Frozen):
+    """A candidate for the golden rows."""
+
+    row: dict[str, Any]
+    label: str | float
+
+
+class Summary(_Frozen):
+    """Everything."""
+
+    rows: int
+    """Rows read, dead ones included."""
+    has_test_file: bool
+    """Whether the test split is a source of its own."""
+    split_rows: dict[str, int]
+    dead: DeadLetters
+    numeric: dict[str, NumericSummary]
+    categorical: dict[str, CategoricalSummary]
+    image: ImageSummary | None
+    classes: dict[str, dict[str, int]]
+    """By split, rows of each class; empty for regression."""
+    too_many_classes: bool
+    targets: dict[str, NumericSummary]
+    """By split, regression targets; empty for classification."""
+    duplicates: DuplicateSummary
+    sample: list[list[float | None]]
+    """Numeric values of sampled training rows, in the plan's order of numeric columns."""
+    pictures: list[tuple[str, list[list[list[int]]]]]
+    """Label and pixels [height, width, channels] of sampled training images."""
+    golden: list[GoldenRow]

@@ -1,0 +1,24 @@
+"""What the register step depends on."""
+
+from typing import Self
+
+from nasflow.core.spec import ExperimentSpec, Section
+
+
+class RegisterSpec(Section):
+    """The register step's part of an experiment."""
+
+    experiment: str
+    """The experiment's name, noted in the version."""
+    name: str
+    """The model's name in the registry."""
+    registry: str = "file"
+    """Kind of registry."""
+    uri: str | None = None
+    """The registry's folder or `gs://` prefix; left out: `WORK_DIR/registry`."""
+
+    @classmethod
+    def of(cls, experiment: ExperimentSpec) -> Self:
+        """Takes the parts that matter."""
+        section = experiment.register_
+        return cls(experiment=experiment.name, name=experiment.model_name, registry=section.registry, uri=section.uri)

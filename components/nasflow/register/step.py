@@ -1,0 +1,112 @@
+"""Gives the trained model a number, and the alias ``champion`` if its evaluation says so."""
+
+import json
+import logging
+from collections.abc import Mapping
+
+from nasflow.core.artifacts import Dataset, Evaluation, Model, RegisteredModel, Search
+from nasflow.core.errors import DocumentError
+from nasflow.core.storage import absolute, join, storage_for
+from nasflow.core.workspace import Place, run_once
+from nasflow.register._base import Draft, Registry, RegistryConflictError, Version
+from nasflow.register.registry import FileRegistry
+from nasflow.register.spec import RegisterSpec
+
+logger = logging.getLogger(__name__)
+
+CHALLENGER = "challenger"
+CHAMPION = "champion"
+
+
+def run(
+    spec: RegisterSpec,
+    *,
+    dataset: Dataset,
+    search: Search,
+    model: Model,
+    evaluation: Evaluation,
+    work_dir: str,
+    output: str,
+) -> RegisteredModel:
+    """Registers the model's bundle. Run again, after a kill or as it is, it gives the same version.
+
+    The newest version is always the ``challenger``. It becomes the ``champion`` only if the evaluation's decision says
+    so, and only if the champion is still the one that was there when the step started.
+
+    The document's ``version.json`` is the registry's entry: the files of its copy, metrics, lineage.
+
+    Raises:
+        RegistryConflictError: somebody else promoted a version meanwhile.
+        DocumentError: a file of the bundle is missing or changed.
+    """
+    documents: Mapping[str, Dataset | Search | Model | Evaluation] = {
+        "dataset": dataset,
+        "search": search,
+        "model": model,
+        "evaluation": evaluation,
+    }
+    uri = absolute(spec.uri) if spec.uri is not None else join(absolute(work_dir), "registry")
+
+    def produce(_place: Place) -> tuple[RegisteredModel, Mapping[str, bytes]]:
+        registry: Registry = FileRegistry(uri)
+        seen = registry.aliases(spec.name).get(CHAMPION)
+        draft = Draft(
+            bundle_uri=model.bundle_uri,
+            files=model.bundle,
+            metrics=evaluation.test,
+            baseline=evaluation.baseline,
+            signature=_signature(model),
+            lineage={name: document.digest for name, document in documents.items()},
+            experiment=spec.experiment,
+        )
+        version = registry.register(spec.name, draft)
+        _point_challenger(registry, version)
+        reason = "; ".join(evaluation.decision.reasons)
+        if evaluation.decision.promoted:
+            registry.promote(spec.name, CHAMPION, version.version, expected=seen, reason=reason)
+        logger.info(
+            "register: %s version %d is %s",
+            spec.name,
+            version.version,
+            "the champion" if evaluation.decision.promoted else "a challenger",
+            extra={"model": spec.name, "version": version.version, "promoted": evaluation.decision.promoted},
+        )
+        aliases = registry.aliases(spec.name)
+        document = RegisteredModel(
+            registry=uri,
+            name=spec.name,
+            version=version.version,
+            model_uri=version.bundle_uri,
+            model_digest=version.bundle_digest,
+            aliases=tuple(sorted(alias for alias, number in aliases.items() if number == version.version)),
+        )
+        return document, {"version.json": version.model_dump_json(indent=1).encode()}
+
+    return run_once(
+        "register",
+        RegisteredModel,
+        produce,
+        spec=spec,
+        inputs=documents,
+        work_dir=work_dir,
+        output=output,
+    )
+
+
+def _signature(model: Model) -> dict[str, object]:
+    entry = model.bundle.get("signature.json")
+    if entry is None:
+        raise DocumentError(f"{model.bundle_uri}: the bundle has no signature.json; train the model again")
+    entry.check()
+    signature: dict[str, object] = json.loads(storage_for(entry.uri).read(entry.uri))
+    return signature
+
+
+def _point_challenger(registry: Registry, version: Version) -> None:
+    """Moves it forward only: of two runs that register at once, the later version stays the challenger."""
+    while (there := registry.aliases(version.name).get(CHALLENGER)) is None or there < version.version:
+        try:
+            registry.promote(version.name, CHALLENGER, version.version, expected=there, reason="newest version")
+        except RegistryConflictError:
+            continue
+        return

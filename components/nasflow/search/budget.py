@@ -1,0 +1,61 @@
+"""When a search ends."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from nasflow.core.spec import BudgetSection
+from nasflow.search.ledger import Ledger
+
+EndReason = Literal["trials", "hours", "exhausted"]
+
+
+@dataclasses.dataclass(slots=True)
+class Budget:
+    """Trials and wall-clock, over all attempts at the study."""
+
+    section: BudgetSection
+    ledger: Ledger
+    clock: Callable[[], float] = time.monotonic
+    _started: float = dataclasses.field(init=False)
+    _earlier: float = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        """Counts from now, and from what earlier attempts have spent."""
+        self._started = self.clock()
+        self._earlier = self.ledger.seconds
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None: no limit."""
+        if self.section.hours is None:
+            return None
+        return self.section.hours * 3600 - self._earlier - (self.clock() - self._started)
+
+    @property
+    def trials_left(self) -> int | None:
+        """None: no limit."""
+        return None if self.section.trials is None else self.section.trials - self.ledger.trained
+
+    def ended(self) -> EndReason | None:
+        """Why no further trial may start; None: it may.
+
+        The last minutes are not spent on a trial that could not get through half of its epochs: with a schedule that
+        anneals at the end, its score would say nothing. The first trial may always start.
+        """
+        if self.trials_left is not None and self.trials_left <= 0:
+            return "trials"
+        left = self.seconds_left
+        if left is None or not self.ledger.trained:
+            return None
+        return "hours" if left <= 0 or left < self._usual_epoch() * self.section.epochs / 2 else None
+
+    def has_time_for(self, seconds: float) -> bool:
+        """Whether an epoch that takes so long ends before the deadline."""
+        return self.seconds_left is None or self.seconds_left >= seconds
+
+    def _usual_epoch(self) -> float:
+        """Seconds: the median over the trials that completed; 0 where none has."""
+        each = sorted(r.seconds / r.epochs for r in self.ledger.ended if r.status == "completed" and r.epochs)
+        return each[len(each) // 2] if each else 0.0

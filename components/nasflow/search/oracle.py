@@ -1,0 +1,256 @@
+"""Keras Tuner's oracles over our ledger: an adapter for our strategies, and Keras Tuner's own Hyperband and Bayesian.
+
+Left out of Keras Tuner, each for a measured reason (research/keras_tuner.md): its files, which are not written
+atomically; its retries; its rule that three failures in a row end everything; its printing.
+"""
+
+import abc
+import dataclasses
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import keras_tuner
+import numpy as np
+from keras_tuner.src.engine.trial import Trial
+from keras_tuner.src.tuners.bayesian import BayesianOptimizationOracle
+from keras_tuner.src.tuners.hyperband import HyperbandOracle
+
+from nasflow.core.errors import UserError
+from nasflow.search import hyperparameters
+from nasflow.search.budget import EndReason
+from nasflow.search.ledger import Origin, Record
+from nasflow.search.limits import Draft
+from nasflow.search.study import Study
+from nasflow.spaces.parameters import key
+from nasflow.strategies._base import Strategy, Suggestion
+from nasflow.strategies.auto import Auto
+from nasflow.strategies.registry import get_strategy
+
+logger = logging.getLogger(__name__)
+
+TUNER_ID = "tuner0"
+_RESAMPLES = 20
+Response = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What to try, before it is recorded."""
+
+    draft: Draft
+    origin: Origin = "strategy"
+    parents: tuple[str, ...] = ()
+    control: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class LedgerOracle(keras_tuner.Oracle, abc.ABC):
+    """An oracle whose state is the ledger: presets first, then `propose`, until the budget ends."""
+
+    def __init__(self, study: Study, **settings: Any) -> None:
+        """`settings` are the Keras Tuner oracle's own."""
+        self.study = study
+        self.stopped_by: EndReason = "exhausted"
+        super().__init__(
+            objective=keras_tuner.Objective("score", "max"),
+            hyperparameters=hyperparameters.declare(study.parameters),
+            allow_new_entries=False,
+            seed=study.seed + 1,  # Keras Tuner takes 0 for "none given" and draws a seed
+            **settings,
+        )
+        self.verbose = 0
+
+    @abc.abstractmethod
+    def propose(self, trial_id: str) -> Proposal | None:
+        """The next point that is not recorded yet; None: the space is exhausted."""
+
+    def replayed(self, trial_id: str, record: Record) -> None:
+        """A recorded trial is handed out again: the place to bring inner state to where it was."""
+
+    def preset_control(self) -> Mapping[str, Any]:
+        """Keras Tuner's own values for a preset's trial."""
+        return {}
+
+    def populate_space(self, trial_id: str) -> Response:
+        """See `keras_tuner.Oracle`; called by `create_trial`, under its lock."""
+        self._seed_state = self.seed + 100_003 * len(self.trials)  # a function of the trial: the same after a replay
+        record = self.study.ledger.get(trial_id)
+        if record is not None:
+            if record.origin != "preset":
+                self.replayed(trial_id, record)
+            return {"status": "RUNNING", "values": {**record.values, **record.control}}
+        if (reason := self.study.budget.ended()) is not None:
+            return self._stop(reason)
+        if (preset := self.study.next_preset()) is not None:
+            proposal: Proposal | None = Proposal(draft=preset, origin="preset", control=self.preset_control())
+        else:
+            proposal = self.propose(trial_id)
+        if proposal is None:
+            return self._stop("exhausted")
+        self.study.start(trial_id, proposal.draft, proposal.origin, parents=proposal.parents, control=proposal.control)
+        return {"status": "RUNNING", "values": {**proposal.draft.values, **proposal.control}}
+
+    def replay(self) -> None:
+        """Brings a new oracle to where the ledger is: every trial that has ended is created and ended again."""
+        for record in self.study.ledger.ended:
+            if record.status != "infeasible":
+                self.settle(self.create_trial(TUNER_ID))
+
+    def settle(self, trial: Trial) -> None:
+        """Ends a trial as the ledger says. To Keras Tuner every trial completes: one that failed has the worst score,
+        so that surrogates learn from it and no bracket waits for it."""
+        record = self.study.ledger.get(trial.trial_id)
+        if record is not None and record.status == "completed" and record.score is not None:
+            score = self.study.sign * record.score
+        else:
+            score = self.study.worst_score(trial.trial_id)
+        trial.status = "COMPLETED"
+        self.update_trial(trial.trial_id, {"score": float(score)})
+        self.end_trial(trial)
+
+    def feasible(self, values: Mapping[str, Any], rng: np.random.Generator) -> Draft | None:
+        """A point within the limits at or near `values`; None where nothing new was found.
+
+        Raises:
+            UserError: the constraints are impossible, and no trial has been possible so far either.
+        """
+        tried = self.study.tried()
+        for _ in range(_RESAMPLES):
+            try:
+                draft = self.study.limits.shrink(values, rng)
+            except UserError:
+                if self.study.ledger.trained:
+                    return None
+                raise
+            if key(draft.values) not in tried:
+                return draft
+            values = hyperparameters.point(self.study.parameters, {}, rng)
+        return None
+
+    def save(self) -> None:
+        """Nothing: the ledger is all there is."""
+
+    def reload(self) -> None:
+        """Nothing: see `replay`."""
+
+    def _save_trial(self, trial: Trial) -> None:
+        """Nothing: see `save`."""
+
+    def _check_consecutive_failures(self) -> None:
+        """Nothing: `nasflow.search.tuner` decides when failures end a search."""
+
+    def _stop(self, reason: EndReason) -> Response:
+        self.stopped_by = reason
+        return {"status": "STOPPED"}
+
+
+class StrategyOracle(LedgerOracle):
+    """Adapts a `nasflow.strategies` Strategy."""
+
+    def __init__(self, study: Study, strategy: Strategy) -> None:
+        self._strategy = strategy
+        super().__init__(study)
+
+    def propose(self, trial_id: str) -> Proposal | None:
+        """Asks until a suggestion is within the limits, 20 times at most; those that are not become part of the
+        history. The last one is then shrunk until it is."""
+        study = self.study
+        for _ in range(_RESAMPLES):
+            rng = study.rng()
+            suggestions = self._strategy.suggest(study.parameters, study.space.presets(), study.history, 1, rng)
+            if not suggestions:
+                return None
+            parents = suggestions[0].parents if isinstance(suggestions[0], Suggestion) else ()
+            draft = study.limits.draft(hyperparameters.point(study.parameters, suggestions[0], rng))
+            if draft.excess == 0:
+                return Proposal(draft=draft, parents=parents)
+            study.reject(draft, "strategy", parents)
+        shrunk = self.feasible(draft.values, study.rng())
+        return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk", parents=parents)
+
+
+class Hyperband(LedgerOracle, HyperbandOracle):
+    """Keras Tuner's Hyperband (Li et al. 2018), sweep after sweep until the budget ends.
+
+    A promoted point is trained again from scratch, for its new number of epochs: our recipes anneal the learning rate
+    over the whole run, so the weights of a shorter run are no start for a longer one (and Keras Tuner's promotion loses
+    the optimiser's state). Presets run beside the brackets, with all epochs.
+    """
+
+    def __init__(self, study: Study) -> None:
+        super().__init__(study, max_epochs=study.epochs, factor=3, hyperband_iterations=None)
+
+    def propose(self, trial_id: str) -> Proposal | None:
+        """The next of a bracket; a random point that breaks a limit is shrunk."""
+        response = HyperbandOracle.populate_space(self, trial_id)
+        if response["status"] != "RUNNING":
+            return None
+        values, control = hyperparameters.split(response["values"])
+        rng = self.study.rng()
+        draft = self.study.limits.draft(hyperparameters.point(self.study.parameters, values, rng))
+        promoted = control.get("tuner/trial_id")
+        if draft.excess == 0:
+            return Proposal(draft=draft, control=control, parents=(promoted,) if promoted else ())
+        shrunk = self.feasible(draft.values, rng)
+        return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk", control=control)
+
+    def replayed(self, trial_id: str, record: Record) -> None:
+        """Fills the brackets as they were."""
+        HyperbandOracle.populate_space(self, trial_id)
+
+    def preset_control(self) -> Mapping[str, Any]:
+        """All epochs, in no bracket."""
+        return {"tuner/epochs": self.study.epochs, "tuner/initial_epoch": 0, "tuner/bracket": 0, "tuner/round": 0}
+
+
+class Bayesian(LedgerOracle, BayesianOptimizationOracle):
+    """Keras Tuner's Gaussian process with an upper confidence bound.
+
+    Where it repeats a point, which Keras Tuner lets happen, a random one is tried instead.
+    """
+
+    def __init__(self, study: Study) -> None:
+        trials = study.budget.section.trials or 40
+        dimensions = len(study.parameters)
+        points = min(3 * dimensions, max(4, trials // 3))  # Keras Tuner's 3 × dimensions would eat a whole small budget
+        super().__init__(study, num_initial_points=points, max_trials=None)  # its own limit would be 10
+
+    def propose(self, trial_id: str) -> Proposal | None:
+        """What the surrogate likes best; a point that breaks a limit is shrunk."""
+        self._random_state = np.random.RandomState((self.seed + 100_003 * len(self.trials)) % 2**32)
+        with warnings.catch_warnings():  # scikit-learn's word on a length scale at its bound is for nobody here
+            warnings.simplefilter("ignore")
+            response = BayesianOptimizationOracle.populate_space(self, trial_id)
+        values = response.get("values")
+        if values and self._duplicate(values):
+            values = self._random_values()
+        if response["status"] != "RUNNING" or not values:
+            return None
+        rng = self.study.rng()
+        draft = self.study.limits.draft(hyperparameters.point(self.study.parameters, values, rng))
+        if draft.excess == 0:
+            return Proposal(draft=draft)
+        shrunk = self.feasible(draft.values, rng)
+        return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk")
+
+
+def make_oracle(strategy: str, study: Study, *, tie: float = 0.0) -> LedgerOracle:
+    """The oracle of `search.strategy`, brought to where the study's ledger is. `tie`: differences of the score up to
+    this are noise.
+
+    Raises:
+        SpecError: no such strategy.
+    """
+    oracle: LedgerOracle
+    if strategy == "hyperband":
+        oracle = Hyperband(study)
+    elif strategy == "bayesian":
+        oracle = Bayesian(study)
+    else:
+        chosen = get_strategy(strategy)
+        if isinstance(chosen, Auto):
+            chosen = dataclasses.replace(chosen, tie=tie)
+        oracle = StrategyOracle(study, chosen)
+    oracle.replay()
+    return oracle

@@ -1,0 +1,96 @@
+"""Which trial a study returns: the best on validation, unless its lead over a preset is noise.
+
+The best of many is optimistic, and a preset's recipe was tried on more data than this. Measured (research/auto.md):
+following differences smaller than the validation split can tell made the result worse than the preset.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from nasflow.core.metrics import gain, maximised
+from nasflow.core.spec import Metric
+from nasflow.search.ledger import Record
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Selection:
+    """Records best first, one an architecture, and why the first one is first."""
+
+    order: tuple[Record, ...]
+    reason: str
+
+
+def select(records: Sequence[Record], metric: Metric, *, validation_rows: int, epochs: int) -> Selection:
+    """Orders the completed trials.
+
+    By score, then fewer parameters, then earlier. Then the best preset goes first, unless the leader is better by at
+    least one standard error *and* was trained for at least half of `epochs`.
+    """
+    completed = [record for record in records if record.status == "completed" and record.score is not None]
+    order = _one_an_architecture(sorted(completed, key=lambda record: _order(record, metric)))
+    if not order:
+        return Selection((), "no trial completed")
+    preset = next((record for record in order if record.origin == "preset"), None)
+    if preset is None or preset.score is None:
+        return Selection(tuple(order), "best on validation; no preset completed")
+    leader = next((r for r in order if r.origin == "preset" or 2 * r.epochs >= epochs), order[0])
+    if leader.score is None or leader is preset or leader.origin == "preset":
+        return Selection(_first(preset, order), "a preset is the best on validation")
+    error = standard_error(metric, preset.score, validation_rows)
+    lead = gain(metric, leader.score, preset.score)
+    compared = (
+        f"trial {leader.trial_id} has {metric} {leader.score:.4f}, the best preset (trial {preset.trial_id}) "
+        f"{preset.score:.4f}: {lead:.4f} better, with a standard error of {error:.4f} on {validation_rows:,} rows"
+    )
+    if lead < error:
+        return Selection(_first(preset, order), f"{compared}: a tie, which goes to the preset")
+    return Selection(_first(leader, order), f"{compared}: a real lead")
+
+
+def standard_error(metric: Metric, score: float, rows: int) -> float:
+    """Roughly, of a metric measured on so many rows; 0 rows: infinite.
+
+    accuracy: √(p(1−p)/n), exact; f1_macro and auc: the same, as an order of magnitude. rmse, mae: for normal errors,
+    rmse/√(2n) and 0.756·mae/√n. log_loss: for exponentially distributed losses, log_loss/√n. r2: (1−r²)·√(2/n).
+
+    >>> round(standard_error("accuracy", 0.9, 100), 3), round(standard_error("rmse", 10.0, 50), 3)
+    (0.03, 1.0)
+    """
+    return _ERRORS[metric](score, rows) if rows else math.inf
+
+
+def _proportion(score: float, rows: int) -> float:
+    inside = min(max(score, 0.5 / rows), 1 - 0.5 / rows)  # a perfect score on few rows is not a certain one
+    return math.sqrt(inside * (1 - inside) / rows)
+
+
+_ERRORS: Mapping[Metric, Callable[[float, int], float]] = MappingProxyType(
+    {
+        "accuracy": _proportion,
+        "f1_macro": _proportion,
+        "auc": _proportion,
+        "log_loss": lambda score, rows: score / math.sqrt(rows),
+        "rmse": lambda score, rows: score / math.sqrt(2 * rows),
+        "mae": lambda score, rows: 0.756 * score / math.sqrt(rows),
+        "r2": lambda score, rows: (1 - score) * math.sqrt(2 / rows),
+    }
+)
+
+
+def _order(record: Record, metric: Metric) -> tuple[float, int]:
+    score = record.score if record.score is not None else math.nan
+    return (-score if maximised(metric) else score, record.parameters)
+
+
+def _one_an_architecture(records: Sequence[Record]) -> list[Record]:
+    """Hyperband trains a point several times, and two points can mean the same architecture: the best counts."""
+    best: dict[str, Record] = {}
+    for record in records:
+        best.setdefault(record.architecture_id, record)
+    return list(best.values())
+
+
+def _first(chosen: Record, order: Sequence[Record]) -> tuple[Record, ...]:
+    return (chosen, *(record for record in order if record is not chosen))

@@ -1,0 +1,139 @@
+"""The search: Dataset → Search. What it has done so far is the ledger; a killed search goes on from it."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
+from nasflow.core.errors import NasflowError
+from nasflow.core.workspace import Place, run_once
+from nasflow.data.reader import read, read_transform
+from nasflow.search.budget import Budget, EndReason
+from nasflow.search.ledger import Ledger, Record
+from nasflow.search.limits import Limits
+from nasflow.search.selection import Selection, select, standard_error
+from nasflow.search.spec import SearchSpec
+from nasflow.search.study import Study
+from nasflow.spaces.registry import get_space
+from nasflow.strategies.registry import check_strategy
+
+logger = logging.getLogger(__name__)
+
+LEDGER = "ledger.jsonl"
+_CANDIDATES = 50
+
+
+def run(spec: SearchSpec, *, dataset: Dataset, work_dir: str, output: str) -> Search:
+    """Searches until the budget ends, or goes on where an earlier attempt stopped.
+
+    Raises:
+        SpecError: an unknown space or strategy, or one that does not fit the task.
+        UserError: impossible constraints.
+        NasflowError: every one of the first trials failed, or the time was over before one could end.
+    """
+    check_strategy(spec.search.strategy)
+    return run_once(
+        "search",
+        Search,
+        lambda place: _produce(spec, dataset, place),
+        spec=spec,
+        inputs={"dataset": dataset},
+        work_dir=work_dir,
+        output=output,
+    )
+
+
+def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, dict[str, bytes]]:
+    from nasflow.models.device import set_up
+
+    set_up()
+    from nasflow.search.oracle import make_oracle
+    from nasflow.search.report import report
+    from nasflow.search.tuner import Data, StudyTuner
+
+    study = open_study(spec, dataset, place)
+    transform = read_transform(dataset)
+    tensors = {split: read(dataset, split) for split in ("train", "validation")}
+    rows = {split: values.rows for split, values in tensors.items()}
+    tie = standard_error(spec.metric, 0.9, rows["validation"]) if spec.metric in ("accuracy", "auc") else 0.0
+    oracle = make_oracle(spec.search.strategy, study, tie=tie)
+    if done := len(study.ledger.records):
+        logger.info("search goes on: %d trials in the ledger, %.0f s spent", done, study.ledger.seconds)
+    data = Data(train=tensors["train"], validation=tensors["validation"], inputs=transform.inputs)
+    StudyTuner(oracle, study, data, place).search()
+    selection = select(study.ledger.records, spec.metric, validation_rows=rows["validation"], epochs=study.epochs)
+    if not selection.order:
+        failed = [record.message for record in study.ledger.ended if record.status == "failed"]
+        raise NasflowError(f"search: no trial completed within the budget; {failed[-1] if failed else 'raise it'}")
+    document = _document(spec, study, selection, oracle.stopped_by)
+    files = {
+        "architectures.json": _architectures(study, selection),
+        "trials.json": _trials(study.ledger.records),
+        "report.html": report(document, study, selection, transform.inputs, rows),
+    }
+    return document, files
+
+
+def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
+    """The study of a place, as far as it got."""
+    transform = read_transform(dataset)
+    space = get_space(spec.search.space, task=spec.task, inputs=transform.inputs, output=transform.output)
+    ledger = Ledger(place.at(LEDGER))
+    return Study(
+        space=space,
+        limits=Limits(space, spec.constraints, inputs=transform.inputs, output=transform.output),
+        ledger=ledger,
+        budget=Budget(spec.search.budget, ledger),
+        metric=spec.metric,
+        output=transform.output,
+        seed=spec.seed,
+    )
+
+
+def _document(spec: SearchSpec, study: Study, selection: Selection, stopped_by: EndReason) -> Search:
+    statuses = [record.status for record in study.ledger.records]
+    return Search(
+        strategy=spec.search.strategy,
+        space=study.space.name,
+        objective=spec.metric,
+        trials=Trials(
+            completed=statuses.count("completed"),
+            failed=statuses.count("failed"),
+            infeasible=statuses.count("infeasible"),
+        ),
+        candidates=tuple(_candidate(record) for record in selection.order[:_CANDIDATES]),
+        stopped_by=stopped_by,
+    )
+
+
+def _candidate(record: Record) -> Candidate:
+    return Candidate(
+        trial_id=record.trial_id,
+        architecture_id=record.architecture_id,
+        values=record.values,
+        parameters=record.parameters,
+        flops=record.flops,
+        score=record.score,
+        epochs=record.epochs,
+    )
+
+
+def _architectures(study: Study, selection: Selection) -> bytes:
+    chosen = selection.order[:_CANDIDATES]
+    return _json({r.architecture_id: study.space.architecture(r.values).to_json() for r in chosen})
+
+
+def _trials(records: Sequence[Record]) -> bytes:
+    """All trials as a list; `generation` is 0 without parents, else one more than its oldest line of parents."""
+    generations: dict[str, int] = {}
+    rows = []
+    for record in records:
+        generations[record.trial_id] = 1 + max((generations.get(parent, 0) for parent in record.parents), default=-1)
+        rows.append({**dataclasses.asdict(record), "generation": generations[record.trial_id]})
+    return _json(rows)
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, indent=1, allow_nan=False).encode()

@@ -1,0 +1,61 @@
+"""Predictions as a client reads them.
+
+V1: classification answers one object a row, ``{"label": "ship", "probability": 0.93, "probabilities": [0.01, …]}``,
+probabilities in class order; regression answers one number a row, in the target's units.
+V2: classification answers ``probabilities`` FP32 [rows, classes] and ``label`` BYTES [rows]; regression answers
+``prediction`` FP32 [rows].
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasflow.core.errors import NasflowError
+from nasflow.serving.signature import Signature
+
+
+def predictions(answer: NDArray[np.float32], signature: Signature) -> list[Any]:
+    """A V1 answer's list. The lower class wins a tie.
+
+    Raises:
+        NasflowError: the model gave something that is not finite.
+    """
+    check_finite(answer)
+    if signature.classes is None:
+        return [float(value) for value in answer]
+    best = answer.argmax(axis=1)
+    return [
+        {
+            "label": signature.classes[place],
+            "probability": float(row[place]),
+            "probabilities": [float(value) for value in row],
+        }
+        for row, place in zip(answer, best, strict=True)
+    ]
+
+
+def tensors(answer: NDArray[np.float32], signature: Signature) -> dict[str, NDArray[Any]]:
+    """A V2 answer's outputs by name: float32, and text as object[str].
+
+    Raises:
+        NasflowError: the model gave something that is not finite.
+    """
+    check_finite(answer)
+    values = answer.astype(np.float32)
+    if signature.classes is None:
+        return {"prediction": values}
+    labels = np.array([signature.classes[place] for place in answer.argmax(axis=1)], dtype=object)
+    return {"probabilities": values, "label": labels}
+
+
+def check_finite(answer: NDArray[np.float32]) -> None:
+    """Refuses to pass NaN or infinity on as an answer.
+
+    Raises:
+        NasflowError: with the first such row, from 1.
+    """
+    finite = np.isfinite(answer.reshape(len(answer), -1)).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite)) + 1
+        raise NasflowError(f"row {row}: the model's prediction is not finite; the model is broken, deploy another")

@@ -1,0 +1,161 @@
+"""KServe's model server with what it has hard-coded made safe. Imported by the server only (kserve takes seconds).
+
+kserve 0.21 always listens on 0.0.0.0 and opens a gRPC port, lets any client unload the model, logs a traceback for
+every bad request, and has no limit on a body's size.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import struct
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import HTTPException, Request
+from fastapi.responses import JSONResponse
+from kserve import ModelServer
+from kserve.constants.constants import FASTAPI_APP_IMPORT_STRING
+from kserve.errors import (
+    InferenceError,
+    InvalidInput,
+    ModelNotFound,
+    ModelNotReady,
+    ServerNotLive,
+    ServerNotReady,
+    UnsupportedProtocol,
+)
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+from kserve.protocol.rest.server import RESTServer
+
+logger = logging.getLogger(__name__)
+
+_STATUS: dict[type[Exception], int] = {
+    InvalidInput: 400,
+    ModelNotFound: 404,
+    InferenceError: 500,
+    NotImplementedError: 501,
+    UnsupportedProtocol: 501,
+    ModelNotReady: 503,
+    ServerNotLive: 503,
+    ServerNotReady: 503,
+}
+
+_GRACE_SECONDS = 10
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class Server(ModelServer):
+    """Serves one model over HTTP on a socket that the caller has bound."""
+
+    def __init__(self, listener: socket.socket, *, max_body_bytes: int) -> None:
+        super().__init__(enable_grpc=False, enable_latency_logging=False, workers=1, grace_period=_GRACE_SECONDS)
+        self._listener = listener
+        self._max_body_bytes = max_body_bytes
+        self.dataplane = _CheckedDataPlane(model_registry=self.registered_models)
+        self.model_repository_extension = _FixedModels(model_registry=self.registered_models)
+
+    def start(self, models: list[Any]) -> None:
+        """Serves until SIGTERM or SIGINT; requests in hand are finished."""
+        self._register_and_check_atleast_one_model_is_ready(models)
+        rest = _Rest(
+            FASTAPI_APP_IMPORT_STRING,
+            self.dataplane,
+            self.model_repository_extension,
+            self._listener.getsockname()[1],
+            grace_period=_GRACE_SECONDS,
+        )
+        rest.listener, rest.max_body_bytes = self._listener, self._max_body_bytes
+        # uvicorn takes both signals only while it serves, and raises them again, once it has stopped, for the handler
+        # that was there before. This one is it: too early it means "do not start", too late it changes nothing.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: rest.stop())
+        asyncio.run(rest.start())
+
+
+class _Rest(RESTServer):
+    listener: socket.socket
+    max_body_bytes: int
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+
+    async def start(self) -> None:
+        self.create_application()
+        await self._server.serve(sockets=[self.listener])
+
+    def _add_exception_handlers(self, app: Any) -> None:
+        # Not kserve's own: those log a traceback for every unknown model and bad request.
+        for kind, status in _STATUS.items():
+            app.add_exception_handler(kind, _answer(status))
+        app.add_exception_handler(Exception, _defect)
+
+    def _add_middlewares(self, app: Any) -> None:
+        app.add_middleware(_BodyLimit, max_bytes=self.max_body_bytes)  # kserve's own adds a log line a request
+
+
+class _CheckedDataPlane(DataPlane):
+    def decode(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().decode(*args, **kwargs)
+        except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput(f"the request cannot be read: {error}") from error
+
+
+class _FixedModels(ModelRepositoryExtension):
+    async def load(self, model_name: str) -> None:
+        raise NotImplementedError(f"this server serves one model and does not load others, got {model_name!r}")
+
+    async def unload(self, model_name: str) -> None:
+        raise NotImplementedError(f"this server serves one model and does not unload it, got {model_name!r}")
+
+
+class _BodyLimit:
+    """Answers 413 to a body over the limit, announced or not."""
+
+    def __init__(self, app: App, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._max_bytes:
+            await JSONResponse({"error": self._reason(int(announced))}, status_code=413)(scope, receive, send)
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise HTTPException(413, detail=self._reason(received))
+            return message
+
+        await self._app(scope, limited, send)
+
+    def _reason(self, size: int) -> str:
+        return f"the body has {size} bytes or more, the server takes {self._max_bytes}; send the rows in parts"
+
+
+def _answer(status: int) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+    async def answer(_request: Request, error: Exception) -> JSONResponse:
+        logger.info("answered %d: %s", status, error, extra={"status": status})
+        return JSONResponse({"error": str(error)}, status_code=status)
+
+    return answer
+
+
+async def _defect(_request: Request, _error: Exception) -> JSONResponse:
+    # uvicorn logs the traceback; the client gets none of it
+    return JSONResponse({"error": "internal error; the server's log says more"}, status_code=500)

@@ -1,0 +1,64 @@
+"""V1 requests: a list of rows as dicts → raw columns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasflow.core.errors import DataError
+from nasflow.data.raw import raw_batch
+from nasflow.data.schema import Schema
+
+Raw = dict[str, NDArray[np.generic]]
+
+
+def raw_from_instances(payload: Any, schema: Schema, *, max_rows: int) -> Raw:
+    """Reads ``{"instances": [row, …]}``, each row ``{column: value}``.
+
+    For images a row may also be the image itself: nested lists of 0–255, or ``{"b64": "…"}`` where the model takes
+    encoded files.
+
+    Raises:
+        DataError: not that form, no rows, too many, or a row that `raw_batch` refuses.
+    """
+    if not isinstance(payload, Mapping) or "instances" not in payload:
+        raise DataError('the body must be a JSON object {"instances": [{column: value, …}, …]}')
+    if extra := sorted(set(payload) - {"instances", "signature_name"}):
+        raise DataError(f'unknown keys {extra}; a V1 request has "instances"')
+    if payload.get("signature_name", "serving_default") != "serving_default":
+        raise DataError(f"unknown signature_name {payload['signature_name']!r}; leave it out")
+    instances = payload["instances"]
+    if not isinstance(instances, list):
+        raise DataError(f'"instances" must be a list of rows, got {type(instances).__name__}')
+    check_rows(len(instances), max_rows)
+    return raw_batch(_rows(instances, schema), schema)
+
+
+def check_rows(rows: int, max_rows: int) -> None:
+    """Refuses a batch that is empty or too big.
+
+    Raises:
+        DataError: no rows, or more than the server takes at once.
+    """
+    if rows < 1:
+        raise DataError("no rows: send at least one")
+    if rows > max_rows:
+        raise DataError(f"{rows} rows in one request, the server takes {max_rows}; send them in parts")
+
+
+def _rows(instances: Sequence[Any], schema: Schema) -> list[Mapping[str, Any]]:
+    image = schema.columns[0].name if schema.image is not None else None
+    rows: list[Mapping[str, Any]] = []
+    for number, instance in enumerate(instances, start=1):
+        bare = isinstance(instance, list) or (isinstance(instance, Mapping) and set(instance) == {"b64"})
+        if image is not None and bare and image != "b64":
+            rows.append({image: instance})
+        elif isinstance(instance, Mapping):
+            rows.append(instance)
+        else:
+            raise DataError(
+                f"row {number}: must be an object {{column: value}} with the columns "
+                f"{[column.name for column in schema.columns]}, got {type(instance).__name__}"
+            )
+    return rows

@@ -1,0 +1,220 @@
+"""V2 (Open Inference Protocol) requests: named tensors → raw columns.
+
+| column               | datatype                         | shape                                               |
+| -------------------- | -------------------------------- | --------------------------------------------------- |
+| numeric              | FP64, FP32, FP16, INT*, UINT*    | [rows] or [rows, 1]; JSON null or NaN is missing    |
+| categorical          | BYTES (UTF-8), BOOL, INT*, UINT* | [rows] or [rows, 1]; JSON null or "" is missing     |
+| image, pixels        | UINT8, or another INT*, UINT*    | [rows, height, width, channels], a last 1 left out or not |
+| image, encoded files | BYTES                            | [rows] or [rows, 1]; in JSON text, base64           |
+
+A tensor is named by its column, or by the column's keyword in ``signature.json``.
+"""
+
+import base64
+import binascii
+import math
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasflow.core.errors import DataError
+from nasflow.data.schema import ImageFormat, Schema
+from nasflow.serving.rows import Raw, check_rows
+from nasflow.serving.signature import Input, Signature
+
+_INTEGERS = {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
+_FLOATS = {"FP16", "FP32", "FP64"}
+_DATATYPES = _INTEGERS | _FLOATS | {"BOOL", "BYTES"}
+
+
+class Tensor(Protocol):
+    """What is read of ``kserve.InferInput``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def datatype(self) -> str: ...
+
+    @property
+    def shape(self) -> list[int]: ...
+
+    @property
+    def data(self) -> Any:
+        """JSON data, flat or nested; None where the tensor came as binary data."""
+
+    def as_numpy(self) -> NDArray[Any]:
+        """Binary data as an array."""
+
+
+def raw_from_tensors(inputs: Sequence[Tensor], signature: Signature, schema: Schema, *, max_rows: int) -> Raw:
+    """Reads a V2 request's inputs.
+
+    Raises:
+        DataError: an input is missing, unknown, given twice, or its datatype, shape or data does not fit its column.
+    """
+    named = _by_column(inputs, signature)
+    raw: Raw = {}
+    rows: int | None = None
+    for entry in signature.inputs:
+        tensor = named[entry.column]
+        try:
+            values = _COLUMN[entry.kind](_array(tensor), entry, tensor, schema)
+        except DataError as error:
+            raise DataError(f"input {tensor.name!r}: {error}") from error
+        if rows is not None and len(values) != rows:
+            raise DataError(f"input {tensor.name!r}: {len(values)} rows, other inputs have {rows}")
+        rows = len(values)
+        raw[entry.column] = values
+    check_rows(rows or 0, max_rows)
+    return raw
+
+
+def datatype(entry: Input) -> str:
+    """The V2 datatype that metadata announces for a column."""
+    return {"float64": "FP64", "string": "BYTES", "uint8": "UINT8"}[entry.dtype]
+
+
+def _by_column(inputs: Sequence[Tensor], signature: Signature) -> dict[str, Tensor]:
+    columns = {entry.tensor: entry.column for entry in signature.inputs}
+    columns |= {entry.column: entry.column for entry in signature.inputs}  # where the two clash, the column's name wins
+    named: dict[str, Tensor] = {}
+    for tensor in inputs:
+        if tensor.name not in columns:
+            raise DataError(f"input {tensor.name!r} is unknown; the model takes {_names(signature)}")
+        if columns[tensor.name] in named:
+            raise DataError(f"input {tensor.name!r} is given twice")
+        named[columns[tensor.name]] = tensor
+    if missing := [entry.column for entry in signature.inputs if entry.column not in named]:
+        raise DataError(f"input {missing[0]!r} is missing; the model takes {_names(signature)}")
+    return named
+
+
+def _names(signature: Signature) -> list[str]:
+    return [entry.column for entry in signature.inputs]
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    if tensor.datatype not in _DATATYPES:
+        raise DataError(f"unknown datatype {tensor.datatype!r}; use one of {', '.join(sorted(_DATATYPES))}")
+    if any(size < 0 for size in tensor.shape):
+        raise DataError(f"shape {tensor.shape} has a negative size")
+    try:
+        if tensor.data is None:
+            return tensor.as_numpy()
+        values = np.asarray(tensor.data, dtype=object)
+    except (ValueError, struct.error) as error:  # ragged lists; binary data of another length
+        raise DataError(f"data does not fit shape {tensor.shape} and datatype {tensor.datatype}: {error}") from error
+    if values.size != math.prod(tensor.shape):
+        raise DataError(f"shape {tensor.shape} needs {math.prod(tensor.shape)} values, got {values.size}")
+    try:
+        return _typed(values.reshape(-1), tensor.datatype).reshape(tensor.shape)
+    except OverflowError as error:
+        raise DataError(f"a number does not fit {tensor.datatype}: {error}") from error
+
+
+def _typed(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """JSON values as the announced datatype, nothing converted in silence."""
+    if name == "BYTES":
+        _require(values, lambda value: value is None or isinstance(value, str), name, "text or null")
+        return values
+    if name == "BOOL":
+        _require(values, lambda value: isinstance(value, bool), name, "true or false")
+        return values.astype(bool)
+    if name in _FLOATS:
+        _require(values, lambda value: value is None or _is_number(value), name, "numbers or null")
+        return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+    _require(values, lambda value: _is_number(value) and float(value).is_integer(), name, "whole numbers")
+    return np.array([int(value) for value in values], dtype=np.dtype(name.lower()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _require(values: NDArray[Any], fits: Callable[[Any], bool], name: str, what: str) -> None:
+    for place, value in enumerate(values):
+        if not fits(value):
+            raise DataError(f"datatype {name} takes {what}, got {value!r:.80} at place {place}")
+
+
+def _flat(values: NDArray[Any]) -> NDArray[Any]:
+    if values.ndim == 2 and values.shape[1] == 1:
+        return values[:, 0]
+    if values.ndim != 1:
+        raise DataError(f"shape must be [rows] or [rows, 1], got {list(values.shape)}")
+    return values
+
+
+def _numeric(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
+    if tensor.datatype in ("BYTES", "BOOL"):
+        raise DataError(f"column {entry.column!r} is numeric; send FP64, FP32 or INT64, not {tensor.datatype}")
+    return _flat(values).astype(np.float64)
+
+
+def _categorical(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
+    if tensor.datatype in _FLOATS:
+        raise DataError(f"column {entry.column!r} is text; send BYTES, not {tensor.datatype}")
+    flat = _flat(values)
+    text = np.empty(len(flat), dtype=object)
+    boolean = any(column.name == entry.column and column.dtype == "bool" for column in schema.columns)
+    for row, value in enumerate(flat.tolist(), start=1):
+        try:
+            text[row - 1] = _text(value, lower=boolean)
+        except UnicodeDecodeError as error:
+            raise DataError(f"row {row}: not UTF-8 text: {error}") from error
+    return text
+
+
+def _text(value: Any, *, lower: bool) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    return text.lower() if lower else text
+
+
+def _image(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
+    form = schema.image
+    if form is None:
+        raise DataError(f"schema.json: column {entry.column!r} is an image, but the schema has no image format")
+    return _files(values, tensor) if form.encoding == "bytes" else _pixels(values, form, tensor)
+
+
+def _files(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    if tensor.datatype != "BYTES":
+        raise DataError(f"the model takes encoded image files; send BYTES, not {tensor.datatype}")
+    flat = _flat(values)
+    files = np.empty(len(flat), dtype=object)
+    for row, value in enumerate(flat.tolist(), start=1):
+        if value is None:
+            raise DataError(f"row {row}: null is not an image")
+        try:
+            files[row - 1] = base64.b64decode(value, validate=True) if isinstance(value, str) else bytes(value)
+        except binascii.Error as error:
+            raise DataError(f"row {row}: not base64: {error}") from error
+    return files
+
+
+def _pixels(values: NDArray[Any], form: ImageFormat, tensor: Tensor) -> NDArray[Any]:
+    if tensor.datatype not in _INTEGERS:
+        raise DataError(f"the model takes pixels of 0–255; send UINT8, not {tensor.datatype}")
+    if values.ndim == 3 and form.channels == 1:
+        values = values[..., np.newaxis]
+    expected = (form.height, form.width, form.channels)
+    if values.shape[1:] != expected:
+        raise DataError(f"shape must be [rows, {', '.join(map(str, expected))}], got {list(tensor.shape)}")
+    if values.size and (values.min() < 0 or values.max() > 255):
+        raise DataError(f"pixels must be from 0 to 255, got {values.min()} to {values.max()}")
+    return values.astype(np.uint8)
+
+
+_COLUMN: Mapping[str, Callable[[NDArray[Any], Input, Tensor, Schema], NDArray[Any]]] = {
+    "numeric": _numeric,
+    "categorical": _categorical,
+    "image": _image,
+}

@@ -1,0 +1,23 @@
+"""Writes the nodes of an architecture one after the other."""
+
+from typing import Any
+
+from nasflow.spaces.architecture import Architecture, Node, Recipe
+
+
+class Graph:
+    """Collects nodes; names them by operation and number."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Node] = []
+
+    def add(self, op: str, *sources: str, **settings: Any) -> str:
+        """Adds a node and returns its name."""
+        name = f"{op}_{len(self._nodes)}"
+        self._nodes.append(Node(name=name, op=op, inputs=sources, settings=settings))
+        return name
+
+    def finish(self, source: str, recipe: Recipe) -> Architecture:
+        """Puts the output on `source`."""
+        self.add("output", source)
+        return Architecture(nodes=tuple(self._nodes), recipe=recipe)

@@ -1,0 +1,159 @@
+"""Networks for tables: encodings of the columns, then dense layers, optionally several networks packed into one.
+
+The defaults follow research/tabular.md: what the encoding and averaging do moves the result, the body hardly.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nasflow.data.tensors import InputSpec, OutputSpec
+from nasflow.spaces._base import Space
+from nasflow.spaces.architecture import Architecture, Recipe
+from nasflow.spaces.graph import Graph
+from nasflow.spaces.parameters import Choice, Integer, Parameter, Real, When, active
+
+_DEPTHS = (0, 1, 2, 3, 4)
+_DEEP = (1, 2, 3, 4)
+_ENCODED = 100
+"""Presets encode at most so many numeric columns."""
+
+
+class MlpSpace(Space):
+    """For tables."""
+
+    name = "mlp"
+
+    def __init__(self, *, inputs: InputSpec, output: OutputSpec) -> None:
+        if not inputs.numeric and not inputs.cardinalities:
+            raise ValueError("MlpSpace needs numeric or categorical columns")
+        self._inputs = inputs
+        self._classification = output.classes is not None
+        self._parameters = tuple(self._declare())
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        return self._parameters
+
+    def _declare(self) -> list[Parameter]:
+        found: list[Parameter] = []
+        if self._inputs.numeric:
+            embedded = When(parent="numeric", values=("periodic", "piecewise"))
+            found += [
+                Choice(name="numeric", values=("plain", "periodic", "piecewise")),
+                Choice(name="numeric_dim", values=(4, 8, 16), when=embedded),
+                Choice(name="frequencies", values=(8, 16, 32), when=When(parent="numeric", values=("periodic",))),
+                Real(name="sigma", low=0.02, high=2.0, log=True, when=When(parent="numeric", values=("periodic",))),
+                Choice(name="bins", values=(8, 16, 32), when=When(parent="numeric", values=("piecewise",))),
+            ]
+        if self._inputs.cardinalities:
+            found.append(Choice(name="embedding", values=(2, 4, 8, 16)))
+        deep = When(parent="depth", values=_DEEP)
+        found += [
+            Choice(name="depth", values=_DEPTHS),
+            Choice(name="members", values=(1, 4, 8), when=deep),
+            Integer(name="width", low=16, high=512, log=True, when=deep),
+            Choice(name="block", values=("plain", "residual"), when=When(parent="depth", values=(2, 3, 4))),
+            Choice(name="activation", values=("relu", "gelu", "swish"), when=deep),
+            Choice(name="norm", values=("none", "batch", "layer"), when=When(parent="members", values=(1,))),
+            Choice(name="dropout", values=(0.0, 0.1, 0.2, 0.3, 0.5), when=deep),
+            Real(name="learning_rate", low=3e-4, high=1e-2, log=True),
+            Real(name="weight_decay", low=1e-3, high=0.5, log=True),
+            Choice(name="batch_size", values=(32, 64, 128, 256)),
+            Choice(name="schedule", values=("cosine", "one_cycle", "constant")),
+            Choice(name="ema", values=("off", "0.99", "0.998")),
+        ]
+        if self._classification:
+            found.append(Choice(name="label_smoothing", values=(0.0, 0.05)))
+        return found
+
+    def presets(self) -> tuple[dict[str, Any], ...]:
+        """Encodings and eight packed networks; one plain regularised network; a linear model."""
+        base: dict[str, Any] = {
+            # Encodings multiply the width of the first layer: of a wide table they would make most of the network.
+            "numeric": "periodic" if self._inputs.numeric <= _ENCODED else "plain",
+            "numeric_dim": 8,
+            "frequencies": 16,
+            "sigma": 0.1,
+            "bins": 16,
+            "embedding": 8,
+            "depth": 2,
+            "members": 8,
+            "width": 64,
+            "block": "plain",
+            "activation": "relu",
+            "norm": "none",
+            "dropout": 0.1,
+            "learning_rate": 2e-3,
+            "weight_decay": 0.03,
+            "batch_size": 64,
+            "schedule": "cosine",
+            "ema": "0.998",
+            "label_smoothing": 0.0,
+        }
+        plain = {
+            "numeric": "plain",
+            "members": 1,
+            "width": 128,
+            "dropout": 0.3,
+            "weight_decay": 0.1,
+        }
+        linear = {"numeric": "plain", "depth": 0, "learning_rate": 1e-2, "weight_decay": 0.1, "batch_size": 32}
+        return tuple(
+            {parameter.name: values[parameter.name] for parameter in active(self._parameters, values)}
+            for values in (base, base | plain, base | linear)
+        )
+
+    def architecture(self, values: Mapping[str, Any]) -> Architecture:
+        self.check(values)
+        graph = Graph()
+        x = self._encode(graph, values)
+        for layer in range(values["depth"]):
+            x = _layer(graph, x, values, first=layer == 0)
+        return graph.finish(x, _recipe(values))
+
+    def _encode(self, graph: Graph, values: Mapping[str, Any]) -> str:
+        parts = []
+        if self._inputs.numeric:
+            x = graph.add("input", tensor="numeric")
+            if values["numeric"] == "periodic":
+                x = graph.add(
+                    "periodic",
+                    x,
+                    frequencies=values["frequencies"],
+                    sigma=values["sigma"],
+                    dim=values["numeric_dim"],
+                )
+            elif values["numeric"] == "piecewise":
+                x = graph.add("piecewise", x, bins=values["bins"], dim=values["numeric_dim"])
+            parts.append(x)
+        if self._inputs.cardinalities:
+            parts.append(graph.add("embedding", graph.add("input", tensor="categorical"), dim=values["embedding"]))
+        return graph.add("concat", *parts) if len(parts) > 1 else parts[0]
+
+
+def _layer(graph: Graph, x: str, values: Mapping[str, Any], *, first: bool) -> str:
+    """Dense, norm, activation, dropout; from the second on with a residual connection where asked for."""
+    before = x
+    if values["members"] > 1:
+        x = graph.add("member_dense", x, members=values["members"], units=values["width"])
+    else:
+        x = graph.add("dense", x, units=values["width"], bias=values["norm"] != "batch")
+        if values["norm"] != "none":
+            x = graph.add(f"{values['norm']}_norm", x)
+    x = graph.add("activation", x, function=values["activation"])
+    if values["dropout"]:
+        x = graph.add("dropout", x, rate=values["dropout"])
+    if not first and values["block"] == "residual":
+        x = graph.add("add", before, x)
+    return x
+
+
+def _recipe(values: Mapping[str, Any]) -> Recipe:
+    return Recipe(
+        optimizer="adamw",
+        learning_rate=values["learning_rate"],
+        weight_decay=values["weight_decay"],
+        schedule=values["schedule"],
+        batch_size=values["batch_size"],
+        label_smoothing=values.get("label_smoothing", 0.0),
+        ema=None if values["ema"] == "off" else float(values["ema"]),
+    )

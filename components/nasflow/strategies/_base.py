@@ -1,0 +1,73 @@
+"""What a strategy is: from what was tried and how it went, to what to try next.
+
+A strategy keeps nothing between two calls: all that it knows is in its arguments. That is what makes a killed search
+resumable without saved state: the ledger gives the same history, the same history gives the same suggestion.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from nasflow.spaces.parameters import Parameter
+
+Status = Literal["completed", "failed", "infeasible"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One trial that has ended."""
+
+    trial_id: str
+    values: Mapping[str, Any]
+    """Values of the active parameters, by name."""
+    status: Status
+    """``infeasible``: broke a constraint, and was never trained."""
+    score: float | None
+    """More is better, whatever the metric. None where there is no score; never NaN."""
+    epochs: int
+    """Epochs that it was trained for."""
+
+
+class Suggestion(dict[str, Any]):
+    """Values with the trials that they descend from, for the report. A plain dict is a suggestion too."""
+
+    def __init__(self, values: Mapping[str, Any], *, parents: Iterable[str] = ()) -> None:
+        super().__init__(values)
+        self.parents = tuple(parents)
+
+
+class Strategy(Protocol):
+    """How a space is searched."""
+
+    def suggest(
+        self,
+        parameters: tuple[Parameter, ...],
+        presets: Sequence[Mapping[str, Any]],
+        history: Sequence[Result],
+        n: int,
+        rng: np.random.Generator,
+    ) -> Sequence[Mapping[str, Any]]:
+        """At most `n` points to try next, fewer near the end of the space, none where it is exhausted.
+
+        Args:
+            parameters: the space, parents before children.
+            presets: the space's own strong points; the study has tried them before it asks a strategy.
+            history: every trial that has ended, in that order; failed and infeasible ones too.
+            n: how many are wanted, to be run side by side.
+            rng: the only source of randomness.
+
+        Returns:
+            Values of the active parameters only; none equal to another or to one in `history`.
+        """
+
+
+def ranked(history: Iterable[Result]) -> list[Result]:
+    """The completed results that have a score, best first; the earlier one first where scores are equal."""
+    scored = [result for result in history if result.status == "completed" and result.score is not None]
+    return sorted(scored, key=_descending)
+
+
+def _descending(result: Result) -> float:
+    return -result.score if result.score is not None else float("inf")

@@ -1,0 +1,85 @@
+"""The default: stay near what is known to be good, and leave it only for something clearly better.
+
+Measured (research/auto.md): a space's best preset, trained without any search, beat every peer's search of fourteen
+times the cost, and naive searches made it worse. So the study tries the presets first, this strategy spends most of
+its trials one change away from the best point, and `nasflow.search.selection` lets a challenger win only where it is
+better by more than the noise of the validation split.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nasflow.spaces import parameters as space
+from nasflow.spaces.parameters import Parameter
+from nasflow.strategies._base import Result, Suggestion, ranked
+from nasflow.strategies.evolution import RegularizedEvolution
+from nasflow.strategies.novelty import Novelty
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Auto:
+    """First one-gene neighbours of the best point (local search: White et al. 2020), then a mixture."""
+
+    neighbours: int = 8
+    """Trials after the presets that only change one gene of the incumbent."""
+    tie: float = 0.0
+    """A preset stays the incumbent unless another point's score is better by more than this."""
+    evolution: RegularizedEvolution = dataclasses.field(
+        default_factory=lambda: RegularizedEvolution(population=8, sample=3, crossover=0.25)
+    )
+    """Makes the children that do not descend from the incumbent."""
+    incumbent_share: float = 0.5
+    """Later: probability of a neighbour of the incumbent."""
+    random_share: float = 0.1
+    """Later: probability of a random point."""
+
+    def suggest(
+        self,
+        parameters: tuple[Parameter, ...],
+        presets: Sequence[Mapping[str, Any]],
+        history: Sequence[Result],
+        n: int,
+        rng: np.random.Generator,
+    ) -> list[Suggestion]:
+        """See `nasflow.strategies._base.Strategy`."""
+        novelty = Novelty(parameters, history, rng)
+        best = self.incumbent(presets, history)
+        if best is None:  # nothing has worked yet: near a preset is still the best bet
+            starts = [dict(preset) for preset in presets]
+            if not starts:
+                return novelty.many(n, novelty.random)
+            return novelty.many(n, lambda: _changed(parameters, starts[int(rng.integers(len(starts)))], rng))
+        elites = ranked(history)[: self.evolution.population]
+        searched = len(ranked(history)) - len(presets)
+
+        def draw() -> Suggestion:
+            chance = rng.random()
+            if searched < self.neighbours or chance < self.incumbent_share:
+                return Suggestion(space.mutate(parameters, best.values, rng), parents=[best.trial_id])
+            if chance < self.incumbent_share + self.random_share:
+                return novelty.random()
+            return self.evolution.child(parameters, elites, rng)
+
+        return novelty.many(n, draw)
+
+    def incumbent(self, presets: Sequence[Mapping[str, Any]], history: Sequence[Result]) -> Result | None:
+        """The best result, a preset where it is not beaten by more than `tie`; None where nothing has completed."""
+        order = ranked(history)
+        if not order:
+            return None
+        keys = {space.key(preset) for preset in presets}
+        preset = next((result for result in order if space.key(result.values) in keys), None)
+        if preset is None or preset.score is None or order[0].score is None:
+            return order[0]
+        return order[0] if order[0].score - preset.score > self.tie else preset
+
+
+def _changed(parameters: tuple[Parameter, ...], start: Mapping[str, Any], rng: np.random.Generator) -> Suggestion:
+    """One to three genes changed."""
+    values = dict(start)
+    for _ in range(int(rng.integers(1, 4))):
+        values = dict(space.mutate(parameters, values, rng))
+    return Suggestion(values)

@@ -1,0 +1,84 @@
+"""Points that were not tried before, and the certainty that there are none left."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nasflow.spaces import parameters as space
+from nasflow.spaces.parameters import Choice, Integer, Parameter
+from nasflow.strategies._base import Result, Suggestion
+
+_TRIES = 50
+_ENUMERATED = 20_000
+
+
+class Novelty:
+    """Remembers what was tried; draws until it finds something else.
+
+    Where drawing fails, a space without real-valued parameters is enumerated (up to 20,000 points), so that a small
+    space is searched to its last point and is then, for certain, exhausted.
+    """
+
+    def __init__(self, parameters: tuple[Parameter, ...], history: Sequence[Result], rng: np.random.Generator) -> None:
+        self._parameters = parameters
+        self._rng = rng
+        self._seen = {space.key(result.values) for result in history}
+
+    def first(self, draw: Callable[[], Suggestion]) -> Suggestion | None:
+        """The first new point among some draws of `draw`, else of random ones, else any; None: there is none."""
+        for make in (draw, self.random):
+            for _ in range(_TRIES):
+                try:
+                    suggestion = make()
+                except space.ParameterError:  # nothing to mutate: every active parameter has a single value
+                    break
+                if self._take(suggestion):
+                    return suggestion
+        left = [values for values in every_point(self._parameters, limit=_ENUMERATED) if self._is_new(values)]
+        if not left:
+            return None
+        suggestion = Suggestion(left[int(self._rng.integers(len(left)))])
+        self._take(suggestion)
+        return suggestion
+
+    def many(self, n: int, draw: Callable[[], Suggestion]) -> list[Suggestion]:
+        """Up to `n` new points, all different."""
+        found: list[Suggestion] = []
+        while len(found) < n and (suggestion := self.first(draw)) is not None:
+            found.append(suggestion)
+        return found
+
+    def random(self) -> Suggestion:
+        """A random point, new or not."""
+        return Suggestion(space.sample(self._parameters, self._rng))
+
+    def _is_new(self, values: Mapping[str, Any]) -> bool:
+        return space.key(values) not in self._seen
+
+    def _take(self, values: Mapping[str, Any]) -> bool:
+        new = self._is_new(values)
+        self._seen.add(space.key(values))
+        return new
+
+
+def every_point(parameters: tuple[Parameter, ...], *, limit: int) -> list[dict[str, Any]]:
+    """All points of a finite space, the first `limit` of them; empty where a parameter is real-valued."""
+    finite = tuple(parameter for parameter in parameters if isinstance(parameter, Choice | Integer))
+    if len(finite) < len(parameters):
+        return []
+    return list(itertools.islice(_points(finite, {}), limit))
+
+
+def _points(parameters: tuple[Choice | Integer, ...], chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if not parameters:
+        yield dict(chosen)
+        return
+    first, rest = parameters[0], parameters[1:]
+    if not space.is_active(first, chosen):
+        yield from _points(rest, chosen)
+        return
+    values = first.values if isinstance(first, Choice) else range(first.low, first.high + 1)
+    for value in values:
+        yield from _points(rest, {**chosen, first.name: value})

@@ -1,0 +1,231 @@
+"""Trains the search's winner from scratch, chooses by several seeds, refits on train + validation, exports."""
+
+import json
+import logging
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nasflow.core.artifacts import Candidate, Dataset, External, Model, Search
+from nasflow.core.errors import DocumentError, NasflowError, TrialFailedError
+from nasflow.core.storage import is_local, local_path, storage_for
+from nasflow.core.workspace import Place, run_once
+from nasflow.data.golden import read_golden
+from nasflow.data.reader import read, read_schema, read_transform
+from nasflow.data.tensors import Tensors
+from nasflow.data.transform import TransformSpec
+from nasflow.spaces.architecture import Architecture
+from nasflow.train.ledger import Ledger, Point, SeedRun
+from nasflow.train.report import report
+from nasflow.train.selection import Choice, choose
+from nasflow.train.spec import TrainSpec
+
+logger = logging.getLogger(__name__)
+
+
+def run(spec: TrainSpec, *, dataset: Dataset, search: Search, work_dir: str, output: str) -> Model:
+    """Returns the Model; a run that was killed goes on at the epoch that it had reached.
+
+    Raises:
+        DocumentError: the Search holds no candidate, or not its architecture.
+        NasflowError: no candidate could be trained, the model breaks a constraint, or its bundle fails the parity test.
+    """
+
+    def produce(place: Place) -> tuple[Model, Mapping[str, bytes]]:
+        return _Training(spec, dataset, search, place).model()
+
+    inputs = {"dataset": dataset, "search": search}
+    return run_once("train", Model, produce, spec=spec, inputs=inputs, work_dir=work_dir, output=output)
+
+
+class _Training:
+    """One run of the step: what all its trainings share."""
+
+    def __init__(self, spec: TrainSpec, dataset: Dataset, search: Search, place: Place) -> None:
+        from nasflow.models import device
+
+        device.set_up()
+        self._spec, self._dataset, self._place = spec, dataset, place
+        self._transform: TransformSpec = read_transform(dataset)
+        self._candidates, self._architectures = candidates_of(search, spec)
+        self._train = read(dataset, "train")
+        self._validation = read(dataset, "validation")
+
+    def model(self) -> tuple[Model, Mapping[str, bytes]]:
+        spec = self._spec
+        runs = self._seed_runs() if spec.compares else {}
+        scores = {
+            place: [runs[place, number].value for number in range(spec.train.seeds)]
+            for place in range(len(self._candidates))
+            if runs
+        }
+        choice = choose(spec.metric, scores) if runs else Choice(candidate=0, seed=0, judged=())
+        candidate, seed = self._candidates[choice.candidate], spec.seed + choice.seed
+        model, curve = self._refit(choice.candidate, seed)
+        assert_within(spec, candidate, trainable_parameters(model))
+        bundle = self._export(model)
+        self._forget("refit")
+        document = Model(
+            task=spec.task,
+            architecture_id=candidate.architecture_id,
+            parameters=candidate.parameters,
+            flops=candidate.flops,
+            seed=seed,
+            epochs=spec.epochs,
+            seed_scores=tuple(scores[choice.candidate]) if runs else (),
+            bundle_uri=self._place.at("bundle"),
+            bundle=bundle,
+        )
+        training = {
+            "metric": spec.metric,
+            "epochs": spec.epochs,
+            "judged": [_number(value) for value in choice.judged],
+            "chosen": {"candidate": choice.candidate, "architecture_id": candidate.architecture_id, "seed": seed},
+            "seed_runs": [run.model_dump(mode="json") for _, run in sorted(runs.items())],
+            "refit": [point.model_dump(mode="json") for point in curve],
+        }
+        files = {
+            "training.json": json.dumps(training, indent=1).encode(),
+            "report.html": report(document, spec, choice=choice, runs=runs, refit=curve),
+        }
+        return document, files
+
+    def _seed_runs(self) -> dict[tuple[int, int], SeedRun]:
+        """Every candidate with every seed on the train split; those in the ledger are not repeated."""
+        ledger = Ledger(self._place.at("seed_runs.jsonl"))
+        runs = ledger.read()
+        wanted = [(place, number) for place in range(len(self._candidates)) for number in range(self._spec.train.seeds)]
+        for done, (place, number) in enumerate(wanted, start=1):
+            if (place, number) not in runs:
+                runs[place, number] = self._seed_run(place, number)
+                ledger.add(runs[place, number])
+                self._forget(f"seed-{place}-{number}")
+            logger.info(
+                "train: seed run %d of %d: %s %s",
+                done,
+                len(wanted),
+                self._spec.metric,
+                runs[place, number].score if not runs[place, number].error else runs[place, number].error,
+                extra={"architecture_id": self._candidates[place].architecture_id, "seed": runs[place, number].seed},
+            )
+        return {key: runs[key] for key in wanted}
+
+    def _seed_run(self, place: int, number: int) -> SeedRun:
+        seed, started = self._spec.seed + number, time.monotonic()
+        score, curve, error = None, list[Point](), ""
+        try:
+            _, curve = self._fit(place, seed, f"seed-{place}-{number}", self._train, self._validation)
+            score = curve[-1].score  # of the last weights: the schedule is annealed, no epoch is picked
+            error = "" if score is not None else f"{self._spec.metric} on validation is not a number"
+        except TrialFailedError as failure:
+            error = str(failure)
+        return SeedRun(
+            architecture_id=self._candidates[place].architecture_id,
+            candidate=place,
+            number=number,
+            seed=seed,
+            score=score,
+            error=error,
+            seconds=round(time.monotonic() - started, 3),
+            curve=tuple(curve),
+        )
+
+    def _refit(self, place: int, seed: int) -> tuple[Any, list[Point]]:
+        logger.info("train: refit on train + validation, %d epochs, seed %d", self._spec.epochs, seed)
+        return self._fit(place, seed, "refit", self._train.join(self._validation), None)
+
+    def _fit(
+        self, place: int, seed: int, name: str, rows: Tensors, validation: Tensors | None
+    ) -> tuple[Any, list[Point]]:
+        import keras
+
+        from nasflow.models.build import build
+        from nasflow.models.fit import fit
+
+        keras.backend.clear_session()  # frees the net before this one
+        architecture, output = self._architectures[place], self._transform.output
+        model = build(architecture, self._transform.inputs, output, seed=seed)
+        epochs = fit(
+            model,
+            architecture.recipe,
+            rows,
+            output=output,
+            epochs=self._spec.epochs,
+            seed=seed,
+            validation=validation,
+            metric=self._spec.metric if validation is not None else None,
+            backup_path=self._backup_path(name),
+        )
+        return model, [Point(epoch=epoch.number, loss=epoch.loss, score=_number(epoch.score)) for epoch in epochs]
+
+    def _backup_path(self, name: str) -> str | None:
+        """Where a killed training goes on; on an object store an epoch in progress is not kept, finished runs are."""
+        uri = self._place.at("backup", name)
+        return str(local_path(uri)) if is_local(uri) else None
+
+    def _forget(self, name: str) -> None:
+        """Removes the backup of a training whose result is safe."""
+        if path := self._backup_path(name):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _export(self, model: Any) -> dict[str, External]:
+        from nasflow.models.export import export
+
+        target = self._place.at("bundle")
+        with tempfile.TemporaryDirectory(prefix="nasflow-bundle-") as folder:
+            names = export(
+                model,
+                Path(folder),
+                schema=read_schema(self._dataset),
+                transform=self._transform,
+                golden=read_golden(self._dataset),
+            )
+            for name in names:
+                storage_for(target).upload(Path(folder, name), f"{target}/{name}")
+        return {name: External.of(f"{target}/{name}") for name in names}
+
+
+def candidates_of(search: Search, spec: TrainSpec) -> tuple[tuple[Candidate, ...], list[Architecture]]:
+    """The best candidates to compare, and their architectures.
+
+    Raises:
+        DocumentError: there is none, or its architecture is not in ``architectures.json``.
+    """
+    candidates = search.candidates[: spec.train.candidates]
+    if not candidates:
+        raise DocumentError(f"{search.uri}: the search found no candidate; raise search.budget or ease constraints")
+    known = search.json("architectures.json")
+    missing = [candidate.architecture_id for candidate in candidates if candidate.architecture_id not in known]
+    if missing:
+        raise DocumentError(f"{search.uri}: architectures.json lacks {missing}; run the search step again")
+    return candidates, [Architecture.from_json(known[candidate.architecture_id]) for candidate in candidates]
+
+
+def trainable_parameters(model: Any) -> int:
+    """Numbers that training changes."""
+    return sum(int(weight.shape.num_elements()) for weight in model.trainable_weights)
+
+
+def assert_within(spec: TrainSpec, candidate: Candidate, parameters: int) -> None:
+    """Holds the trained model against what the search counted and what the user allows.
+
+    Raises:
+        NasflowError: it has another number of parameters than its candidate, or breaks a limit.
+    """
+    if parameters != candidate.parameters:
+        raise NasflowError(
+            f"train: the model has {parameters} parameters, the search counted {candidate.parameters} for "
+            f"{candidate.architecture_id}: a defect of nasflow"
+        )
+    for name, value in (("parameters", parameters), ("flops", candidate.flops)):
+        limit = getattr(spec.constraints, name)
+        if limit is not None and value > limit:
+            raise NasflowError(f"train: {name} is {value}, constraints.{name} allows {limit}; run the search again")
+
+
+def _number(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None  # NaN has no JSON

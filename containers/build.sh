@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Builds image targets of containers/Dockerfile: PREFIX/TARGET:VERSION, VERSION being the package's.
+#
+#   containers/build.sh TARGET...         e.g. containers/build.sh beam trainer ops server
+#
+# BASE_IMAGE (python:3.11-slim-bookworm), PREFIX (nasflow) and CA_FILE (a private CA's bundle; default SSL_CERT_FILE)
+# are read from the environment.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+[ $# -gt 0 ] || { echo "usage: $0 TARGET..., e.g. $0 beam trainer ops server" >&2; exit 2; }
+
+# A docker in /usr/local/bin may come without BuildKit's client; Debian's own has it built in.
+docker=docker
+[ -x /usr/bin/docker ] && docker=/usr/bin/docker
+
+version="$(awk -F'"' '/^version = / {print $2; exit}' pyproject.toml)"
+revision="$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+ca="${CA_FILE:-${SSL_CERT_FILE:-}}"
+
+arguments=(--network host --file containers/Dockerfile --build-arg "VERSION=${version}" --build-arg "REVISION=${revision}")
+arguments+=(--build-arg "BASE_IMAGE=${BASE_IMAGE:-python:3.11-slim-bookworm}")
+[ -n "${ca}" ] && [ -s "${ca}" ] && arguments+=(--secret "id=ca,src=${ca}")
+
+for target in "$@"; do
+  image="${PREFIX:-nasflow}/${target}:${version}"
+  started=${SECONDS}
+  DOCKER_BUILDKIT=1 "${docker}" build --progress plain "${arguments[@]}" --target "${target}" --tag "${image}" .
+  bytes="$("${docker}" image inspect --format '{{.Size}}' "${image}")"
+  echo "built ${image}: $((bytes / 1000000)) MB in $((SECONDS - started)) s"
+done

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Used while an image is built (see containers/Dockerfile): installs a locked list, or our own wheel, into /opt/venv.
+#   install-locked.sh LIST.txt | WHEEL.whl
+set -eu
+export UV_CACHE_DIR=/root/.cache/uv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_HTTP_TIMEOUT=180
+# Not HOME's cache: only this folder is a cache mount, anything else would end up in the layer.
+if [ -s /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi
+case "$1" in
+  *.whl) /opt/uv/bin/uv pip install --quiet --no-cache --offline --no-deps "$1" ;;
+  *) /opt/uv/bin/uv pip install --quiet --require-hashes --requirements "$1" ;;
+esac
+rm -f /opt/venv/.lock /tmp/uv-*.lock # locks of uv, writable by all

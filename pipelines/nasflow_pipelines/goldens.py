@@ -1,0 +1,52 @@
+"""``python -m nasflow_pipelines.goldens [ROOT]``: writes every committed YAML again; tests compare it."""
+
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nasflow.core.spec import ExperimentSpec
+
+EXPERIMENTS: Mapping[str, dict[str, Any]] = {
+    "cpu": {"name": "digits", "task": "image_classification", "data": {"train": "sample:digits", "label": "target"}},
+    "gpu_spot": {
+        "name": "fashion",
+        "task": "image_classification",
+        "data": {"train": "gs://bucket/fashion/train-*.parquet", "label": "label"},
+        "resources": {
+            "accelerator": {"count": 2, "pool": "a100", "spot": True},
+            "cpu": "8",
+            "memory": "32G",
+            "retries": 3,
+            "timeout_hours": 12,
+            "image_prefix": "europe-docker.pkg.dev/project/nasflow",
+        },
+    },
+}
+"""Pipelines in ``tests/contract/goldens``, by file name."""
+
+
+def write(root: Path) -> list[Path]:
+    """Writes ``component.yaml`` of the six steps and the pipelines below a repository's root; returns their paths."""
+    from kfp import compiler
+
+    from nasflow import ops
+    from nasflow_pipelines.compiling import compile_to
+
+    paths: list[Path] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # kfp's deprecation warnings
+        for step in ops.__all__:
+            paths.append(root / "components" / "nasflow" / step / "component.yaml")
+            paths[-1].parent.mkdir(parents=True, exist_ok=True)
+            compiler.Compiler().compile(getattr(ops, step), str(paths[-1]))
+    for name, content in EXPERIMENTS.items():
+        paths.append(root / "tests" / "contract" / "goldens" / f"{name}.yaml")
+        compile_to(ExperimentSpec.model_validate(content), paths[-1])
+    return paths
+
+
+if __name__ == "__main__":
+    for path in write(Path(sys.argv[1]) if len(sys.argv) > 1 else Path.cwd()):
+        sys.stdout.write(f"{path}\n")

@@ -1,0 +1,72 @@
+"""The commented YAML that `nasflow init` writes."""
+
+from nasflow.core.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS, Task
+
+_SAMPLES: dict[Task, tuple[str, str]] = {
+    "image_classification": ("sample:digits", "target"),
+    "tabular_classification": ("sample:breast_cancer", "target"),
+    "tabular_regression": ("sample:diabetes", "target"),
+}
+
+_SPACES: dict[Task, str] = {
+    "image_classification": "cnn",
+    "tabular_classification": "mlp",
+    "tabular_regression": "mlp",
+}
+
+
+def text(task: Task, *, name: str, data: str | None, label: str | None) -> str:
+    """A complete spec for a task; without `data`, on a small data set that comes with scikit-learn."""
+    sample, column = _SAMPLES[task]
+    metrics = REGRESSION_METRICS if task == "tabular_regression" else CLASSIFICATION_METRICS
+    objective = "rmse" if task == "tabular_regression" else "accuracy"
+    image = task == "image_classification"
+    return f"""\
+# What nasflow is to find out. `nasflow validate THIS` checks it, `nasflow run THIS` runs it.
+# Every key, with its meaning and default: `nasflow schema`.
+name: {name}                     # names the run, the pipeline and the model
+task: {task}
+
+data:
+  # Parquet, CSV, .npz, IDX images, a folder of one image folder a class, or sample:NAME; a path or gs://
+  train: {_quoted(data or sample)}
+  # test: path/to/test.csv        # a test set of its own; else split.test of the rows are held out
+  label: {_quoted(label or column)}  # the column to predict
+  # ignore: [id]                  # columns that the model must not see
+  split: {{validation: 0.1, test: 0.2}}
+{"  # image_size: 64                # height and width that images are resized to" + chr(10) if image else ""}
+objective: {objective}               # {", ".join(metrics)}
+
+# constraints:                    # hard limits on what the search may return
+#   parameters: 200k
+#   flops: 50M
+
+search:
+  space: {_SPACES[task]}                      # {"cnn" if image else "mlp"}, or package.module:factory
+  strategy: auto                  # auto, random, evolution, hyperband, bayesian, or package.module:factory
+  budget:                         # it ends at whichever limit comes first
+    trials: 20
+    hours: 0.25
+    epochs: {6 if image else 20}                    # of one trial, at most
+
+train:
+  seeds: 2                        # the winner is trained with so many seeds; mean - std chooses
+
+evaluate:
+  min_gain: 0.0                   # promoted if better than the hand-made baseline by at least this
+
+register:
+  name: {name}
+
+# resources:                      # on Kubernetes only
+#   accelerator: {{type: nvidia.com/gpu, count: 1, pool: gpu, spot: true}}
+
+seed: 0
+"""
+
+
+def _quoted(value: str) -> str:
+    """As a YAML scalar that stays text, on one line."""
+    import yaml
+
+    return str(yaml.safe_dump(value, width=float("inf")).removesuffix("\n...\n").strip())

@@ -1,0 +1,177 @@
+"""Model bundles made by hand, with arithmetic that can be checked in the head. No Keras, no training.
+
+tabular     z = age + (1 if "home city" is "paris" else 0), a missing age counts 0; probabilities = softmax([0, z])
+regression  prediction = 2 × x + 1, a missing x counts 0
+image       2 × 2 grey pixels; P("bright") = mean / 255
+files       the same from PNG or JPEG files
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nasflow.data.schema import Column, ImageFormat, Label, Schema
+from nasflow.data.transform import (
+    CategoricalTransform,
+    ImageTransform,
+    LabelTransform,
+    NumericTransform,
+    TransformSpec,
+)
+
+
+def _column(name: str, kind: Any, dtype: str) -> Column:
+    return Column(name=name, kind=kind, dtype=dtype, missing=True, reason="test")
+
+
+def _image_schema(encoding: Any) -> Schema:
+    return Schema(
+        task="image_classification",
+        columns=(_column("image", "image", "binary"),),
+        ignored={},
+        image=ImageFormat(height=2, width=2, channels=1, encoding=encoding),
+        label=Label(name="label", dtype="string", classes=("dark", "bright")),
+    )
+
+
+_SCHEMAS = {
+    "tabular": Schema(
+        task="tabular_classification",
+        columns=(_column("age", "numeric", "int64"), _column("home city", "categorical", "string")),
+        ignored={"id": "identifier"},
+        image=None,
+        label=Label(name="bought", dtype="string", classes=("no", "yes")),
+    ),
+    "regression": Schema(
+        task="tabular_regression",
+        columns=(_column("x", "numeric", "double"),),
+        ignored={},
+        image=None,
+        label=Label(name="y", dtype="double", classes=None),
+    ),
+    "image": _image_schema("array"),
+    "files": _image_schema("bytes"),
+}
+
+
+def _transform(kind: str) -> TransformSpec:
+    label = LabelTransform(name=_SCHEMAS[kind].label.name, classes=_SCHEMAS[kind].label.classes, mean=0.0, std=2.0)
+    if kind == "tabular":
+        return TransformSpec(
+            numeric=(NumericTransform(name="age", mean=0.0, std=1.0, indicator=False),),
+            categorical=(CategoricalTransform(name="home city", vocabulary=("paris",)),),
+            label=label,
+        )
+    if kind == "regression":
+        return TransformSpec(numeric=(NumericTransform(name="x", mean=0.0, std=1.0, indicator=False),), label=label)
+    image = ImageTransform(name="image", height=2, width=2, channels=1, mean=(0.0,), std=(255.0,))
+    return TransformSpec(image=image, label=label)
+
+
+def _served(kind: str, scale: float) -> Any:
+    import tensorflow as tf
+
+    class Served(tf.Module):
+        """`scale` makes bundles that answer differently."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = tf.Variable(scale, dtype=tf.float64)
+
+    def zero_if_missing(values: Any) -> Any:
+        return tf.where(tf.math.is_nan(values), tf.zeros_like(values), values)
+
+    module = Served()
+    if kind == "tabular":
+
+        def serve(age: Any, home_city: Any) -> dict[str, Any]:
+            z = module.scale * zero_if_missing(age) + tf.cast(home_city == "paris", tf.float64)
+            return {"probabilities": tf.cast(tf.nn.softmax(tf.stack([tf.zeros_like(z), z], axis=1)), tf.float32)}
+
+        specs = {"age": tf.TensorSpec([None], tf.float64), "home_city": tf.TensorSpec([None], tf.string)}
+    elif kind == "regression":
+
+        def serve(x: Any) -> dict[str, Any]:
+            return {"prediction": tf.cast(module.scale * 2 * zero_if_missing(x) + 1, tf.float32)}
+
+        specs = {"x": tf.TensorSpec([None], tf.float64)}
+    else:
+
+        def serve(image: Any) -> dict[str, Any]:
+            pixels = image
+            if kind == "files":
+                decode = lambda data: tf.image.decode_image(data, channels=1, expand_animations=False)  # noqa: E731
+                pixels = tf.map_fn(decode, image, fn_output_signature=tf.TensorSpec([2, 2, 1], tf.uint8))
+            bright = tf.reduce_mean(tf.cast(pixels, tf.float64), axis=[1, 2, 3]) / 255 * module.scale
+            return {"probabilities": tf.cast(tf.stack([1 - bright, bright], axis=1), tf.float32)}
+
+        specs = {"image": tf.TensorSpec([None, 2, 2, 1], tf.uint8)}
+        if kind == "files":
+            specs = {"image": tf.TensorSpec([None], tf.string)}
+    return module, tf.function(serve).get_concrete_function(**specs)
+
+
+_SIGNATURES: dict[str, Any] = {
+    "tabular": [
+        ("age", "age", "numeric", "float64", [None]),
+        ("home city", "home_city", "categorical", "string", [None]),
+    ],
+    "regression": [("x", "x", "numeric", "float64", [None])],
+    "image": [("image", "image", "image", "uint8", [None, 2, 2, 1])],
+    "files": [("image", "image", "image", "string", [None])],
+}
+
+_GOLDEN: dict[str, Any] = {
+    "tabular": {
+        "rows": [{"age": 0, "home city": "rome"}, {"age": None, "home city": "paris"}],
+        "labels": ["no", "yes"],
+        "predictions": [[0.5, 0.5], [1 - 1 / (1 + np.exp(-1)), 1 / (1 + np.exp(-1))]],
+    },
+    "regression": {"rows": [{"x": 3.5}, {"x": None}], "labels": [8.0, 1.0], "predictions": [8.0, 1.0]},
+    "image": {
+        "rows": [{"image": [[[0], [255]], [[255], [0]]]}],
+        "labels": ["bright"],
+        "predictions": [[0.5, 0.5]],
+    },
+    "files": {"rows": [], "labels": [], "predictions": []},
+}
+
+
+def _write(folder: Path, kind: str, scale: float) -> Path:
+    import tensorflow as tf
+
+    schema = _SCHEMAS[kind]
+    module, function = _served(kind, scale)
+    tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": function})
+    output = ("prediction", [None]) if schema.label.classes is None else ("probabilities", [None, 2])
+    signature = {
+        "task": schema.task,
+        "inputs": [
+            dict(zip(("column", "tensor", "kind", "dtype", "shape"), entry, strict=True)) for entry in _SIGNATURES[kind]
+        ],
+        "outputs": [{"name": output[0], "dtype": "float32", "shape": output[1]}],
+        "classes": schema.label.classes,
+    }
+    (folder / "signature.json").write_text(json.dumps(signature))
+    (folder / "schema.json").write_text(schema.model_dump_json())
+    (folder / "transform.json").write_text(_transform(kind).model_dump_json())
+    (folder / "golden.json").write_text(json.dumps(_GOLDEN[kind]))
+    (folder / "model.keras").write_bytes(b"never opened by the server")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def handmade_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`handmade_bundle("tabular")` → a folder; made once a session for each kind and scale. Do not change its files."""
+    made: dict[tuple[str, float], Path] = {}
+
+    def make(kind: str, scale: float = 1.0) -> Path:
+        if (kind, scale) not in made:
+            made[kind, scale] = _write(tmp_path_factory.mktemp(f"bundle-{kind}"), kind, scale)
+        return made[kind, scale]
+
+    return make

@@ -1,0 +1,106 @@
+"""The Dockerfile's promises that can be read off its text; what the built images do is tests/docker's."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+IMAGES = ("beam", "trainer", "trainer-gpu", "ops", "server")
+
+
+def _instructions() -> list[tuple[str, str]]:
+    """(keyword, rest) of each instruction, comments gone and continued lines joined."""
+    text = (REPOSITORY / "containers/Dockerfile").read_text()
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [
+        (keyword, rest.strip()) for keyword, _, rest in (line.partition(" ") for line in joined.splitlines() if line)
+    ]
+
+
+def _stages() -> dict[str, list[tuple[str, str]]]:
+    """Stage name → its own instructions, FROM first."""
+    stages: dict[str, list[tuple[str, str]]] = {}
+    current: list[tuple[str, str]] = []
+    for keyword, rest in _instructions():
+        if keyword == "FROM":
+            current = stages.setdefault(rest.split(" AS ")[1], [])
+        current.append((keyword, rest))
+    return stages
+
+
+def _parent(stage: list[tuple[str, str]]) -> str:
+    return stage[0][1].split(" AS ")[0]
+
+
+def test_every_image_is_a_target() -> None:
+    assert set(IMAGES) <= set(_stages())
+
+
+def test_no_image_has_an_entry_point() -> None:
+    assert [rest for keyword, rest in _instructions() if keyword in {"ENTRYPOINT", "CMD"}] == []
+
+
+def test_frontend_of_docker_20_is_enough() -> None:
+    text = (REPOSITORY / "containers/Dockerfile").read_text()
+    assert not re.search(r"^#\s*syntax\s*=", text, re.MULTILINE)  # would be pulled
+    assert not re.search(r"COPY\s+--link|RUN\s+--network|<<", text)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_user_is_a_number_and_nothing_runs_after_it(image: str) -> None:
+    stage = _stages()[image]
+    assert [rest for keyword, rest in stage if keyword == "USER"] == ["65532:65532"]
+    after = stage[[keyword for keyword, _ in stage].index("USER") + 1 :]
+    assert {keyword for keyword, _ in after} <= {"WORKDIR"}
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_our_code_is_the_last_layer_above_the_packages(image: str) -> None:
+    """A change of code must not rebuild the packages: no ancestor of an image may see the sources."""
+    stages = _stages()
+    runs = [rest for keyword, rest in stages[image] if keyword == "RUN"]
+    assert len(runs) == 1
+    assert "from=code" in runs[0]
+    parent = _parent(stages[image])
+    while parent in stages:
+        assert all("from=code" not in rest and "components" not in rest for _, rest in stages[parent])
+        parent = _parent(stages[parent])
+    assert parent == "${BASE_IMAGE}"
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_packages_come_from_the_lock_with_hashes(image: str) -> None:
+    exports = next(rest for keyword, rest in _stages()["lock"] if keyword == "RUN" and "uv export" in rest)
+    assert f"-o {image}.txt" in exports
+    assert "--frozen" in exports
+    assert "--require-hashes" in (REPOSITORY / "containers/install-locked.sh").read_text()
+
+
+def test_base_image_is_an_argument_with_the_public_default() -> None:
+    assert _instructions()[0] == ("ARG", "BASE_IMAGE=python:3.11-slim-bookworm")
+
+
+def test_uv_is_the_one_that_the_makefile_pins() -> None:
+    pinned = re.search(r"^UV_VERSION := (\S+)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert pinned
+    assert ("ARG", f"UV_VERSION={pinned[1]}") in _stages()["lock"]
+
+
+def test_the_build_context_holds_only_what_is_copied() -> None:
+    """The ignore file starts by refusing everything, so that runs/, .venv and data never reach the daemon."""
+    lines = [
+        line
+        for line in (REPOSITORY / "containers/Dockerfile.dockerignore").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert lines[0] == "*"
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    copied = {
+        source
+        for keyword, rest in _instructions()
+        if keyword == "COPY" and "--from" not in rest
+        for source in rest.split()[:-1]
+    }
+    assert copied == allowed

@@ -1,0 +1,79 @@
+"""The two commands of the README, .ci/run and the shell scripts behind them."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nasflow.core.spec_file import load
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+SCRIPTS = (".ci/run", "containers/base-image.sh", "containers/build.sh", "containers/start-docker.sh")
+
+
+def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_help_lists_every_public_target() -> None:
+    phony = set(re.findall(r"^\.PHONY: (\S+)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    listed = set(re.findall(r"\x1b\[1m(\S+)\s*\x1b", _make("help").stdout))
+    assert listed == phony
+    assert {"setup", "demo", "test", "check", "images"} <= listed
+
+
+def test_setup_says_what_to_do_without_a_python(tmp_path: Path) -> None:
+    """PATH holds the shell's tools and no Python at all."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("bash", "grep", "make", "touch", "ln", "rm"):
+        source = next(Path(folder) / name for folder in ("/usr/bin", "/bin") if (Path(folder) / name).exists())
+        (tools / name).symlink_to(source)
+    for name in ("Makefile", "pyproject.toml", "uv.lock"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    result = subprocess.run(
+        [tools / "make", "setup"], cwd=tmp_path, env={"PATH": str(tools)}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "no Python 3.11 or 3.12 found" in result.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, "containers/install-locked.sh"])
+def test_scripts_parse_and_can_be_run(script: str) -> None:
+    path = REPOSITORY / script
+    assert os.access(path, os.X_OK)
+    assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_stop_at_the_first_failure(script: str) -> None:
+    assert "\nset -euo pipefail\n" in (REPOSITORY / script).read_text()
+
+
+def test_ci_refuses_a_stage_that_it_does_not_know() -> None:
+    result = subprocess.run([REPOSITORY / ".ci/run", "tset"], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "no stage tset; the stages are: setup check test images slow docker" in result.stderr
+    assert "CI: FAILED (exit code 2)" in result.stdout
+
+
+@pytest.mark.parametrize("target", ["test", "test-slow", "test-docker"])
+def test_a_tier_without_tests_fails(target: str, tmp_path: Path) -> None:
+    """pytest ends with 5 where no test ran; the recipe passes it on as a failure. A pytest of that kind stands in."""
+    fake = tmp_path / "pytest"
+    fake.write_text("#!/bin/sh\nexit 5\n")
+    fake.chmod(0o755)
+    result = _make("--no-print-directory", "--old-file=setup", f"PYTEST={fake}", target)
+    assert result.returncode == 2  # make's own code for a recipe that failed
+    assert "Error 5" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "example", sorted((REPOSITORY / "pipelines/examples").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_examples_are_valid_specs(example: Path) -> None:
+    assert load(example).name == yaml.safe_load(example.read_text())["name"]

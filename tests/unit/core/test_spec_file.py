@@ -1,0 +1,91 @@
+import pytest
+
+from nasflow.core import spec_file
+from nasflow.core.errors import EXIT_USER, SpecError
+
+GOOD = "task: tabular_regression\ndata:\n  train: a.csv\n  label: y\n"
+
+
+def problems(text, **more):
+    with pytest.raises(SpecError) as caught:
+        spec_file.parse(text, source="e.yaml", **more)
+    assert caught.value.exit_code == EXIT_USER
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return list(caught.value.problems)
+
+
+def test_all_mistakes_are_said_at_once_each_with_its_line():
+    text = "task: imagination\ndata:\n  train: a.csv\nsaerch: {}\nsearch:\n  budget:\n    trials: 0\n"
+    found = problems(text)
+    assert len(found) == 4
+    assert found[0].startswith("e.yaml:1: task: ")
+    assert "got 'imagination'" in found[0]
+    assert "e.yaml:2: data.label: required, but missing; add it" in found
+    assert "e.yaml:4: saerch: unknown key; did you mean 'search'?" in found
+    assert any(each.startswith("e.yaml:7: search.budget.trials: ") and each.endswith("got 0") for each in found)
+
+
+def test_a_nested_unknown_key_names_the_keys_there_are():
+    (found,) = problems(GOOD + "constraints:\n  colour: red\n")
+    assert found == "e.yaml:6: constraints.colour: unknown key; known keys: flops, parameters"
+    (found,) = problems(GOOD + "resources:\n  accelerator:\n    cuont: 2\n")
+    assert found.endswith("did you mean 'count'?")
+
+
+def test_a_key_given_twice_is_refused():
+    assert problems(GOOD + "seed: 1\nseed: 2\n") == ["e.yaml:6: seed: given twice; keep one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "expected a mapping"),
+        ("- a\n- b\n", "expected a mapping"),
+        ("task: [", "e.yaml:"),
+        ("a: b: c", "e.yaml:1: not YAML"),
+    ],
+)
+def test_what_is_no_mapping_is_refused(text, says):
+    (found,) = problems(text)
+    assert says in found
+
+
+def test_overrides_are_yaml_values_at_any_depth():
+    spec = spec_file.parse(
+        GOOD, overrides=["search.budget.trials=3", "constraints.flops=2M", "data.ignore=[id, x]", "seed=7"]
+    )
+    assert spec.search.budget.trials == 3
+    assert spec.constraints.flops == 2_000_000
+    assert spec.data.ignore == ("id", "x")
+    assert spec.seed == 7
+    assert spec_file.parse(GOOD, overrides=["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize("override", ["seed", "=1", "task.x=1", "seed=[", "search.bugdet.trials=3"])
+def test_a_wrong_override_is_refused(override):
+    assert len(problems(GOOD, overrides=[override])) == 1
+
+
+def test_missing_and_unreadable_files(tmp_path):
+    with pytest.raises(SpecError, match="no such file; `nasflow init` writes one"):
+        spec_file.load(tmp_path / "none.yaml")
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="cannot be read"):
+        spec_file.load(tmp_path / "b.yaml")
+    with pytest.raises(SpecError, match="cannot be read"):
+        spec_file.load(tmp_path)
+
+
+def test_json_of_a_spec_is_canonical_and_comes_back():
+    spec = spec_file.parse(GOOD)
+    text = spec_file.to_json(spec)
+    assert spec_file.from_json(text) == spec
+    assert spec_file.to_json(spec_file.from_json(text)) == text
+    assert '"register"' in text
+
+
+def test_a_problem_found_later_is_placed_too(tmp_path):
+    (tmp_path / "e.yaml").write_text(GOOD)
+    place = tmp_path / "e.yaml"
+    assert spec_file.located("data.train: 'a.csv' is missing", place) == f"{place}:3: data.train: 'a.csv' is missing"
+    assert spec_file.located("something else", place) == "something else"

@@ -1,0 +1,88 @@
+"""The split: golden values, and independence of batch size, shard order and column order."""
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nasflow.core.spec import SplitSection
+from nasflow.preprocess.split import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    assign,
+    fingerprint_columns,
+    fingerprint_files,
+    fingerprint_images,
+    priorities,
+)
+
+GOLDEN_FINGERPRINTS = [12113585158611856038, 9502028825317839835, 16832684304859488035]
+GOLDEN_BUCKETS = [1253, 2110, 2115]
+GOLDEN_SALTED = [5958, 8871, 6026]
+
+
+def _columns(rows: list[tuple[float, str | None]]) -> dict[str, object]:
+    return {
+        "age": np.array([age for age, _ in rows], np.float64),
+        "job": pa.array([job for _, job in rows], pa.string()),
+    }
+
+
+def _fingerprints(rows: list[tuple[float, str | None]]) -> list[int]:
+    return fingerprint_columns(_columns(rows), len(rows)).tolist()
+
+
+def test_golden_fingerprints_and_buckets() -> None:
+    # A change of these moves rows between the splits of every Dataset ever made.
+    prints = fingerprint_columns(_columns([(1.0, "cook"), (2.5, None), (float("nan"), "")]), 3)
+    assert prints.tolist() == GOLDEN_FINGERPRINTS
+    assert (priorities(prints, "") % 10_000).tolist() == GOLDEN_BUCKETS
+    assert (priorities(prints, "salt") % 10_000).tolist() == GOLDEN_SALTED
+
+
+def test_equal_content_is_equal_whatever_its_form() -> None:
+    assert _fingerprints([(0.0, "a")]) == _fingerprints([(-0.0, "a")])
+    quiet = np.array([0x7FF8000000000001], np.uint64).view(np.float64)[0]
+    assert _fingerprints([(float("nan"), None)]) == _fingerprints([(quiet, "")])
+    assert _fingerprints([(1.0, "a")]) != _fingerprints([(1.0, "b")])
+    columns = _columns([(1.0, "a")])
+    assert fingerprint_columns(dict(reversed(columns.items())), 1) == fingerprint_columns(columns, 1)
+
+
+_ROWS = st.lists(
+    st.tuples(st.floats(width=32), st.none() | st.text(st.characters(codec="utf-8"), max_size=3)),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(deadline=None)
+@given(rows=_ROWS, data=st.data())
+def test_batch_size_and_order_do_not_matter(rows: list[tuple[float, str | None]], data: st.DataObject) -> None:
+    whole = _fingerprints(rows)
+    cut = data.draw(st.integers(0, len(rows)))
+    assert _fingerprints(rows[:cut]) + _fingerprints(rows[cut:]) == whole
+    order = data.draw(st.permutations(range(len(rows))))
+    assert _fingerprints([rows[place] for place in order]) == [whole[place] for place in order]
+
+
+def test_fractions_are_kept_and_a_test_file_frees_the_test_share() -> None:
+    ranks = priorities(np.arange(20_000, dtype=np.uint64), "")
+    places = assign(ranks, SplitSection(validation=0.2, test=0.1), has_test_file=False)
+    shares = [float((places == place).mean()) for place in (TRAIN, VALIDATION, TEST)]
+    # standard deviation of a share of 20,000 is at most 0.0035; five of them:
+    assert np.allclose(shares, [0.7, 0.2, 0.1], atol=0.018)
+    with_file = assign(ranks, SplitSection(validation=0.2, test=0.1), has_test_file=True)
+    assert not (with_file == TEST).any()
+    assert abs(float((with_file == VALIDATION).mean()) - 0.2) < 0.018
+
+
+def test_images_and_files_are_told_apart_by_every_byte() -> None:
+    images = np.zeros((3, 2, 2, 1), np.uint8)
+    images[2, 1, 1, 0] = 1
+    prints = fingerprint_images(images)
+    assert prints[0] == prints[1] != prints[2]
+    assert fingerprint_images(images[1:]).tolist() == prints[1:].tolist()
+    files = fingerprint_files(np.array([b"a", b"a", b"b"], object))
+    assert files[0] == files[1] != files[2]

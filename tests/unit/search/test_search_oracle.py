@@ -1,0 +1,169 @@
+"""Oracles over a ledger, with trials that cost nothing: the score is a function of the values."""
+
+import math
+
+import numpy as np
+import pytest
+
+from nasflow.core.errors import UserError
+from nasflow.core.spec import BudgetSection, ConstraintsSection
+from nasflow.data.tensors import InputSpec, OutputSpec
+from nasflow.search.budget import Budget
+from nasflow.search.hyperparameters import declare, point
+from nasflow.search.ledger import Ledger
+from nasflow.search.limits import Limits
+from nasflow.search.oracle import TUNER_ID, make_oracle
+from nasflow.search.study import Study
+from nasflow.spaces.mlp import MlpSpace
+from nasflow.spaces.parameters import key, problems
+
+INPUTS, OUTPUT = InputSpec(numeric=4), OutputSpec(classes=3)
+SPACE = MlpSpace(inputs=INPUTS, output=OUTPUT)
+BAYESIAN = pytest.param("bayesian", marks=pytest.mark.slow)  # a second a suggestion
+STRATEGIES = ["random", "evolution", "auto", "hyperband", BAYESIAN]
+
+
+def open_study(uri, *, trials=14, constraints=None, metric="accuracy"):
+    ledger = Ledger(str(uri))
+    return Study(
+        space=SPACE,
+        limits=Limits(SPACE, constraints or ConstraintsSection(), inputs=INPUTS, output=OUTPUT),
+        ledger=ledger,
+        budget=Budget(BudgetSection(trials=trials, epochs=9), ledger),
+        metric=metric,
+        output=OUTPUT,
+        seed=0,
+    )
+
+
+def outcome(record):
+    """Every fifth trial fails."""
+    if int(record.trial_id) % 5 == 4:
+        return {"status": "failed", "message": "made to fail"}
+    score = 1 / (1 + abs(math.log(record.values.get("width", 8) / 90))) - abs(
+        math.log10(record.values["learning_rate"] / 3e-3)
+    )
+    return {"status": "completed", "score": score, "epochs": record.control.get("tuner/epochs", 9)}
+
+
+def search(study, strategy, *, stop_after=None, leave_running=False):
+    """Runs a study; stops as a killed process does: after `stop_after` trials, one more left running where asked."""
+    oracle = make_oracle(strategy, study)
+    done = 0
+    while True:
+        trial = oracle.create_trial(TUNER_ID)
+        if trial.status == "STOPPED":
+            return oracle
+        if done == stop_after and leave_running:
+            return oracle
+        record = study.ledger.get(trial.trial_id)
+        result = outcome(record)
+        study.ledger.end(record.trial_id, result.pop("status"), **result)
+        oracle.settle(trial)
+        done += 1
+        if done == stop_after and not leave_running:
+            return oracle
+
+
+def values(study):
+    return [(r.trial_id, r.values, r.control, r.origin, r.parents, r.status) for r in study.ledger.records]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_resumed_study_equals_the_uninterrupted_one(strategy, tmp_path):
+    whole = open_study(tmp_path / "whole")
+    assert search(whole, strategy).stopped_by == "trials"
+    assert whole.ledger.trained == 14
+    parts = tmp_path / "parts"
+    for stop_after, leave_running in ((2, True), (3, False), (5, True), (None, False)):
+        study = open_study(parts)
+        search(study, strategy, stop_after=stop_after, leave_running=leave_running)
+    assert values(study) == values(whole)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_presets_enter_first_and_every_value_is_active(strategy, tmp_path):
+    study = open_study(tmp_path / "ledger")
+    search(study, strategy)
+    presets = [dict(preset) for preset in SPACE.presets()]
+    assert [r.values for r in study.ledger.records][: len(presets)] == presets
+    assert {r.origin for r in study.ledger.records[len(presets) :]} == {"strategy"}
+    for record in study.ledger.records:
+        assert problems(SPACE.parameters(), record.values) == []
+
+
+@pytest.mark.parametrize("strategy", ["random", "evolution", "auto", BAYESIAN])
+def test_no_point_is_tried_twice(strategy, tmp_path):
+    study = open_study(tmp_path / "ledger")
+    search(study, strategy)
+    assert len(study.tried()) == len(study.ledger.records)
+
+
+def test_hyperband_promotes_the_best_of_a_bracket_to_more_epochs(tmp_path):
+    study = open_study(tmp_path / "ledger", trials=24)
+    search(study, "hyperband")
+    promoted = [record for record in study.ledger.records if record.parents]
+    assert promoted
+    for record in promoted:
+        parent = study.ledger.get(record.parents[0])
+        assert record.values == parent.values
+        assert record.control["tuner/epochs"] > parent.control["tuner/epochs"]
+    assert [r.control["tuner/epochs"] for r in study.ledger.records[: len(SPACE.presets())]] == [9] * len(
+        SPACE.presets()
+    )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_is_trained_never_breaks_a_limit(strategy, tmp_path):
+    constraints = ConstraintsSection(parameters=2_000, flops=6_000)
+    study = open_study(tmp_path / "ledger", trials=8, constraints=constraints)
+    search(study, strategy)
+    trained = [record for record in study.ledger.records if record.status != "infeasible"]
+    rejected = [record for record in study.ledger.records if record.status == "infeasible"]
+    assert len(trained) == 8
+    assert all(record.parameters <= 2_000 and record.flops <= 6_000 for record in trained)
+    assert all("> constraints." in record.message and record.score is None for record in rejected)
+    assert len({key(record.values) for record in trained}) >= 6  # Hyperband trains a point again when it is promoted
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_impossible_constraint_says_the_smallest_found(strategy, tmp_path):
+    study = open_study(tmp_path / "ledger", constraints=ConstraintsSection(parameters=5))
+    with pytest.raises(UserError, match=r"nothing within constraints\.parameters 5.*nearest found has \d+ parameters"):
+        search(study, strategy)
+    assert study.ledger.trained == 0
+
+
+def test_failed_trials_look_worst_to_keras_tuner(tmp_path):
+    study = open_study(tmp_path / "ledger", metric="log_loss")
+    assert study.worst_score("0000") == pytest.approx(-2 * math.log(3))
+
+
+def test_keras_tuner_sees_conditions_and_gives_valid_points_back():
+    import keras_tuner
+    from keras_tuner.src.engine.hyperparameters import HyperParameters
+
+    space = declare(SPACE.parameters())
+    assert [hp.name for hp in space.space] == [parameter.name for parameter in SPACE.parameters()]
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        objective=keras_tuner.Objective("score", "max"), hyperparameters=space, max_trials=50, seed=1
+    )
+    for _ in range(50):
+        drawn = oracle._random_values()
+        assert problems(SPACE.parameters(), drawn) == []
+        trial = space.copy()
+        trial.values = drawn
+        sent = HyperParameters.from_proto(trial.to_proto()).values  # floats become float32 on the way
+        repaired = point(SPACE.parameters(), sent, np.random.default_rng(0))
+        for name, value in drawn.items():
+            assert repaired[name] == (pytest.approx(value, rel=1e-6) if isinstance(value, float) else value)
+
+
+def test_shrinking_moves_a_point_no_further_than_it_must(tmp_path):
+    limits = Limits(SPACE, ConstraintsSection(parameters=20_000), inputs=INPUTS, output=OUTPUT)
+    preset = SPACE.presets()[0]
+    assert limits.shrink(preset, np.random.default_rng(0)).values == preset or limits.draft(preset).excess > 0
+    big = {**preset, "width": 512} if "width" in preset else preset
+    draft = limits.shrink(big, np.random.default_rng(0))
+    assert draft.excess == 0
+    assert draft.parameters <= 20_000
