@@ -1,5 +1,5 @@
 """nasflow: neural architecture search as a production pipeline on Kubernetes."""
 
-from nasflow.core.version import VERSION as __version__
+from nasflow.core.version import VERSION
 
-__all__ = ["__version__"]
+__version__ = VERSION

@@ -37,7 +37,7 @@ class Resources:
     def accelerated(self, task: Any) -> Any:
         """A task that trains: the spec's CPU and memory and, if it names one, its accelerator and pool."""
         accelerator = self.section.accelerator
-        self._common(task, "trainer-gpu" if accelerator else "trainer")
+        self._common(task, "trainer-gpu" if accelerator and self.cluster else "trainer")
         if self.cluster:
             _limit(task, self.section.cpu, self.section.memory)
             _shared_memory(task)

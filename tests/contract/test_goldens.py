@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kfp import components
+from kfp import compiler, components
 
+from nasflow.core.spec import ExperimentSpec
 from nasflow_pipelines import goldens
+from nasflow_pipelines.automl import build
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("preprocess", "search", "train", "evaluate", "register", "deploy")
@@ -74,6 +76,15 @@ def test_gpu_pipeline_asks_for_what_the_spec_says(compiled):
         assert task["retryPolicy"]["maxRetryCount"] == 3
         assert task["cachingOptions"] == {}  # disabled
         assert task["inputs"]["parameters"]["run_id"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
+
+
+def test_a_local_run_ignores_accelerators(tmp_path):
+    experiment = ExperimentSpec.model_validate(goldens.EXPERIMENTS["gpu_spot"])
+    compiler.Compiler().compile(build(experiment, cluster=False), str(tmp_path / "p.yaml"))
+    (pipeline,) = parsed(tmp_path / "p.yaml")
+    containers = [each["container"] for each in pipeline["deploymentSpec"]["executors"].values()]
+    assert {each["image"].rsplit("/")[-1].split(":")[0] for each in containers} == {"beam", "trainer", "ops", "server"}
+    assert not any("resources" in each for each in containers)
 
 
 def test_no_component_installs_packages_at_run_time(compiled):

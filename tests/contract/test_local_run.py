@@ -166,6 +166,7 @@ def test_stopped_from_outside_it_says_how_to_go_on_and_does(nasflow, tmp_path, s
 
 def test_kill_9_leaves_no_process_and_no_summary_behind(nasflow, tmp_path):
     end(nasflow(search="fail=1"))
+    (tmp_path / "out/run.log").unlink()  # `wait_for` reads it
     run = nasflow(search="sleep=60")
     wait_for(tmp_path, "search")
     assert len(tasks_of(tmp_path)) >= 2

@@ -87,9 +87,9 @@ class Document(_Frozen):
     producer: str = f"nasflow {VERSION}"
     created: str = Field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
     seconds: float = 0.0
-    """Wall-clock seconds that the step took, over all its attempts that are known."""
+    """Wall-clock seconds of the attempt that finished the step."""
     cpu_seconds: float = 0.0
-    """CPU seconds of the step's processes."""
+    """CPU seconds of that attempt's processes."""
     environment: dict[str, str] = Field(default_factory=lambda: {"python": platform.python_version()})
     inputs: dict[str, str] = Field(default_factory=dict)
     """Digests of the documents that this one was made from, by name."""
@@ -233,6 +233,8 @@ class Search(Document):
     strategy: str
     space: str
     objective: str
+    epochs: int
+    """Epochs of a trial that was not stopped early."""
     trials: Trials
     candidates: tuple[Candidate, ...]
     """Best first; all feasible."""

@@ -73,7 +73,7 @@ class DataSection(Section):
     ignore: tuple[str, ...] = ()
     """Columns that the model must not see (identifiers, leaks)."""
     split: SplitSection = SplitSection()
-    """How rows are split."""
+    """How the training rows are divided into train, validation and test."""
     max_bad_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = 0.001
     """The run stops when more than this fraction of the rows cannot be used. Unusable rows go to the dead letters."""
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
@@ -96,8 +96,8 @@ class BudgetSection(Section):
     """Trials that may start; null: no limit."""
     hours: Annotated[float, Field(gt=0)] | None = None
     """Wall-clock hours of searching, over all attempts; null: no limit."""
-    epochs: Annotated[int, Field(ge=1)] = 10
-    """Epochs of one trial at most."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of one trial at most. Left out: 10, and more where there are fewer than 2,000 training rows, up to 40."""
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -110,7 +110,7 @@ class SearchSection(Section):
     """How the architecture is searched."""
 
     space: str = "auto"
-    """`cnn`, `mlp`, `auto` (by the task) or `package.module:factory` (a nasflow Space or a keras_tuner.HyperModel)."""
+    """`cnn`, `mlp`, `auto` (by the task) or `package.module:factory` (makes a nasflow Space)."""
     strategy: str = "auto"
     """`auto`, `random`, `evolution`, `hyperband`, `bayesian` or `package.module:factory`."""
     budget: BudgetSection = BudgetSection()
@@ -159,7 +159,7 @@ class TrainSection(Section):
     candidates: Annotated[int, Field(ge=1, le=10)] = 1
     """How many of the search's best are compared."""
     epochs: Annotated[int, Field(ge=1)] | None = None
-    """Epochs of a final training; left out: 1.5 × `search.budget.epochs`."""
+    """Epochs of a final training; left out: 1.5 × those of a trial."""
 
 
 class EvaluateSection(Section):

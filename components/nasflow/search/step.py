@@ -10,7 +10,7 @@ from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
 from nasflow.core.errors import NasflowError
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.reader import read, read_transform
-from nasflow.search.budget import Budget, EndReason
+from nasflow.search.budget import Budget, EndReason, epochs_of
 from nasflow.search.ledger import Ledger, Record
 from nasflow.search.limits import Limits
 from nasflow.search.selection import Selection, select, standard_error
@@ -85,7 +85,7 @@ def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
         space=space,
         limits=Limits(space, spec.constraints, inputs=transform.inputs, output=transform.output),
         ledger=ledger,
-        budget=Budget(spec.search.budget, ledger),
+        budget=Budget(spec.search.budget, epochs_of(spec.search.budget, rows=dataset.rows["train"]), ledger),
         metric=spec.metric,
         output=transform.output,
         seed=spec.seed,
@@ -98,6 +98,7 @@ def _document(spec: SearchSpec, study: Study, selection: Selection, stopped_by: 
         strategy=spec.search.strategy,
         space=study.space.name,
         objective=spec.metric,
+        epochs=study.epochs,
         trials=Trials(
             completed=statuses.count("completed"),
             failed=statuses.count("failed"),

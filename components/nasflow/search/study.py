@@ -39,7 +39,7 @@ class Study:
     @property
     def epochs(self) -> int:
         """Of one trial at most."""
-        return self.budget.section.epochs
+        return self.budget.epochs
 
     @property
     def sign(self) -> int:

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
+from nasflow.core.artifacts import Search
 from nasflow.core.spec import ConstraintsSection, ExperimentSpec, Metric, Section, Task, TrainSection
 
 
@@ -18,8 +19,6 @@ class TrainSpec(Section):
     """Checked again on the final model."""
     train: TrainSection = TrainSection()
     """Seeds, candidates, epochs."""
-    search_epochs: Annotated[int, Field(ge=1)] = 10
-    """`search.budget.epochs`, which the default number of epochs is derived from."""
     seed: Annotated[int, Field(ge=0)] = 0
     """The experiment's seed; seed run k uses seed + k."""
 
@@ -31,14 +30,12 @@ class TrainSpec(Section):
             metric=experiment.metric,
             constraints=experiment.constraints,
             train=experiment.train,
-            search_epochs=experiment.search.budget.epochs,
             seed=experiment.seed,
         )
 
-    @property
-    def epochs(self) -> int:
-        """Epochs of every training here."""
-        return self.train.epochs or max(1, round(1.5 * self.search_epochs))
+    def epochs(self, search: Search) -> int:
+        """Epochs of every training here: the user's, or half as many again as a trial of the search had."""
+        return self.train.epochs or max(1, round(1.5 * search.epochs))
 
     @property
     def compares(self) -> bool:

@@ -50,6 +50,7 @@ class _Training:
 
         device.set_up()
         self._spec, self._dataset, self._place = spec, dataset, place
+        self._epochs = spec.epochs(search)
         self._transform: TransformSpec = read_transform(dataset)
         self._candidates, self._architectures = candidates_of(search, spec)
         self._train = read(dataset, "train")
@@ -75,14 +76,14 @@ class _Training:
             parameters=candidate.parameters,
             flops=candidate.flops,
             seed=seed,
-            epochs=spec.epochs,
+            epochs=self._epochs,
             seed_scores=tuple(scores[choice.candidate]) if runs else (),
             bundle_uri=self._place.at("bundle"),
             bundle=bundle,
         )
         training = {
             "metric": spec.metric,
-            "epochs": spec.epochs,
+            "epochs": self._epochs,
             "judged": [_number(value) for value in choice.judged],
             "chosen": {"candidate": choice.candidate, "architecture_id": candidate.architecture_id, "seed": seed},
             "seed_runs": [run.model_dump(mode="json") for _, run in sorted(runs.items())],
@@ -135,7 +136,7 @@ class _Training:
         )
 
     def _refit(self, place: int, seed: int) -> tuple[Any, list[Point]]:
-        logger.info("train: refit on train + validation, %d epochs, seed %d", self._spec.epochs, seed)
+        logger.info("train: refit on train + validation, %d epochs, seed %d", self._epochs, seed)
         return self._fit(place, seed, "refit", self._train.join(self._validation), None)
 
     def _fit(
@@ -154,7 +155,7 @@ class _Training:
             architecture.recipe,
             rows,
             output=output,
-            epochs=self._spec.epochs,
+            epochs=self._epochs,
             seed=seed,
             validation=validation,
             metric=self._spec.metric if validation is not None else None,

@@ -63,7 +63,13 @@ def search(_):
     best = Candidate(trial_id="0", architecture_id="abc", values={}, parameters=131, flops=256, score=0.9, epochs=3)
     trials = Trials(completed=2, failed=1, infeasible=0)
     document = Search(
-        strategy="random", space="mlp", objective="accuracy", trials=trials, candidates=(best,), stopped_by="trials"
+        strategy="random",
+        space="mlp",
+        objective="accuracy",
+        epochs=10,
+        trials=trials,
+        candidates=(best,),
+        stopped_by="trials",
     )
     return Search, document, REPORT
 

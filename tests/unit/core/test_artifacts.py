@@ -119,6 +119,12 @@ def test_any_candidate_survives_the_manifest(tmp_path_factory, values, score):
     )
     trials = Trials(completed=1, failed=0, infeasible=0)
     search = Search(
-        strategy="s", space="c", objective="rmse", trials=trials, candidates=(candidate,), stopped_by="trials"
+        strategy="s",
+        space="c",
+        objective="rmse",
+        epochs=10,
+        trials=trials,
+        candidates=(candidate,),
+        stopped_by="trials",
     ).publish(str(folder := tmp_path_factory.mktemp("s")), {})
     assert Search.read(str(folder)) == search

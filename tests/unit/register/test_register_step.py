@@ -37,6 +37,7 @@ def documents(folder, content, *, promoted=True):
             strategy="random",
             space="mlp",
             objective="rmse",
+            epochs=10,
             trials=Trials(completed=1, failed=0, infeasible=0),
             candidates=(),
             stopped_by="trials",

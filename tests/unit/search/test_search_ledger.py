@@ -81,7 +81,7 @@ def test_time_counts_over_all_attempts_even_killed_ones(uri):
     ledger.start(record("0001"))
     ledger.beat("0001", 900.0)  # then killed
     clock = Clock()
-    budget = Budget(BudgetSection(trials=None, hours=1.0, epochs=2), Ledger(uri), clock)
+    budget = Budget(BudgetSection(trials=None, hours=1.0), 2, Ledger(uri), clock)
     clock.now = 100.0
     assert budget.seconds_left == 3600 - 600 - 900 - 100
     assert budget.has_time_for(2000.0)
@@ -91,7 +91,7 @@ def test_time_counts_over_all_attempts_even_killed_ones(uri):
 
 def test_infeasible_trials_cost_nothing(uri):
     ledger = Ledger(uri)
-    budget = Budget(BudgetSection(trials=2), ledger)
+    budget = Budget(BudgetSection(trials=2), 10, ledger)
     for trial_id, status in (("x0", "infeasible"), ("0000", "completed"), ("0001", "failed")):
         assert budget.ended() is None
         ledger.start(record(trial_id))
@@ -101,7 +101,7 @@ def test_infeasible_trials_cost_nothing(uri):
 
 def test_no_trial_starts_that_could_not_get_through_half_of_its_epochs(uri):
     ledger, clock = Ledger(uri), Clock()
-    budget = Budget(BudgetSection(trials=None, hours=0.1, epochs=10), ledger, clock)
+    budget = Budget(BudgetSection(trials=None, hours=0.1), 10, ledger, clock)
     assert budget.ended() is None
     ledger.start(record("0000"))
     ledger.end("0000", "completed", score=0.5, epochs=10, seconds=200.0)  # 20 s an epoch: half a trial takes 100 s
@@ -113,6 +113,6 @@ def test_no_trial_starts_that_could_not_get_through_half_of_its_epochs(uri):
 
 def test_the_first_trial_may_always_start(uri):
     clock = Clock()
-    budget = Budget(BudgetSection(trials=None, hours=1e-6), Ledger(uri), clock)
+    budget = Budget(BudgetSection(trials=None, hours=1e-6), 10, Ledger(uri), clock)
     clock.now = 10.0
     assert budget.ended() is None

@@ -29,7 +29,7 @@ def open_study(uri, *, trials=14, constraints=None, metric="accuracy"):
         space=SPACE,
         limits=Limits(SPACE, constraints or ConstraintsSection(), inputs=INPUTS, output=OUTPUT),
         ledger=ledger,
-        budget=Budget(BudgetSection(trials=trials, epochs=9), ledger),
+        budget=Budget(BudgetSection(trials=trials), 9, ledger),
         metric=metric,
         output=OUTPUT,
         seed=0,

@@ -190,6 +190,7 @@ def search(folder, data, count=1):
         strategy="random",
         space="auto",
         objective="accuracy",
+        epochs=10,
         trials=Trials(completed=count, failed=0, infeasible=0),
         candidates=candidates,
         stopped_by="trials",

@@ -37,10 +37,17 @@ def test_the_spec_takes_what_matters_and_nothing_else():
     )
     spec = TrainSpec.of(experiment)
     assert (spec.metric, spec.constraints.parameters, spec.seed) == ("rmse", 10_000, 5)
-    assert spec.epochs == 10  # 1.5 · 7 = 10.5, rounded to even
-    assert spec.model_copy(update={"train": TrainSection(epochs=3)}).epochs == 3
+    assert spec.model_copy(update={"train": TrainSection(epochs=3)}) != spec
     deployed = experiment.model_copy(update={"deploy": experiment.deploy.model_copy(update={"timeout_seconds": 9})})
     assert TrainSpec.of(deployed) == spec
+
+
+def test_a_final_training_is_half_as_long_again_as_a_trial(tmp_path):
+    search = made_data.search(tmp_path, made_data.dataset(tmp_path), 1)
+    left_out = _spec(train=TrainSection(seeds=1))
+    assert search.epochs == 10
+    assert left_out.epochs(search) == 15
+    assert _spec().epochs(search) == 3
 
 
 def test_seeds_choose_then_the_winner_is_refitted(tmp_path):
