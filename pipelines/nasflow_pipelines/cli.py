@@ -103,7 +103,7 @@ def validate(file: Path, overrides: tuple[str, ...]) -> None:
     from nasflow_pipelines import local
 
     experiment = spec_file.load(file, overrides)
-    local.check_data(experiment, file=file)
+    local.check_inputs(experiment, file=file)
     click.echo(f"{file}: ok")
 
 

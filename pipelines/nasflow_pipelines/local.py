@@ -30,25 +30,37 @@ EXIT_INTERRUPTED = 130
 
 
 def check(experiment: ExperimentSpec, *, file: Path, output: str, work_dir: str) -> None:
-    """Finds what can be found before anything runs: the data's header, and whether results can be written.
+    """Finds what can be found before anything runs: names, the data's header, and whether results can be written.
 
     Raises:
         UserError: with every mistake that was found.
     """
-    check_data(experiment, file=file)
+    check_inputs(experiment, file=file)
     storage.assert_writable(work_dir)
     storage.assert_writable(output)
 
 
-def check_data(experiment: ExperimentSpec, *, file: Path) -> None:
-    """Reads the head of the data.
+def check_inputs(experiment: ExperimentSpec, *, file: Path) -> None:
+    """Looks up the names of space and strategy, and reads the head of the data.
 
     Raises:
-        SpecError: it is missing, empty, of an unknown form, or lacks the label; each mistake with its line in `file`.
+        SpecError: a name is unknown; the data is missing, empty, of an unknown form, or lacks the label. Each mistake
+            with its line in `file`.
     """
     from nasflow.preprocess import header
+    from nasflow.spaces.registry import check_space
+    from nasflow.strategies.registry import check_strategy
 
-    if problems := header.check(experiment.data, experiment.task):
+    problems = list(header.check(experiment.data, experiment.task))
+    try:
+        check_space(experiment.search.space, experiment.task)
+    except SpecError as error:
+        problems += error.problems
+    try:
+        check_strategy(experiment.search.strategy)
+    except SpecError as error:
+        problems += error.problems
+    if problems:
         raise SpecError([spec_file.located(problem, file) for problem in problems])
 
 
