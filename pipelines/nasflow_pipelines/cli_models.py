@@ -44,10 +44,11 @@ def models_show(model: str, store: Any) -> None:
 @click.argument("name")
 @click.argument("version", type=int)
 @click.option("--alias", default="champion", show_default=True)
+@click.option("--expect", type=int, help="The version that is to be replaced. [default: the one there now]")
 @_REGISTRY
-def models_promote(name: str, version: int, alias: str, store: Any) -> None:
-    """Point an alias at a version; refused if another promotion came first."""
-    before = store.aliases(name).get(alias)
+def models_promote(name: str, version: int, alias: str, expect: int | None, store: Any) -> None:
+    """Point an alias at a version; refused (exit 75) if another promotion came first."""
+    before = store.aliases(name).get(alias) if expect is None else expect
     store.promote(name, alias, version, expected=before)
     click.echo(f"{name}@{alias}: {'none' if before is None else before} → {version}")
 
@@ -70,6 +71,7 @@ def serve(model: str, port: int, host: str, store: Any) -> None:
     """Serve a registered model until stopped: NAME (its champion), NAME@ALIAS or NAME@VERSION."""
     version = _version(store, model, default_alias="champion")
     place = ["--bundle", version.bundle_uri, "--name", version.name, "--host", host, "--port", str(port)]
+    place += ["--digest", version.bundle_digest]  # a bundle that was changed since is refused
     click.echo(f"starting {version.name} version {version.version} on http://{host}:{port}; Ctrl-C stops it", err=True)
     # The server takes this process's place, and with it its signals.
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}  # TensorFlow's start-up notes are for its developers

@@ -161,3 +161,26 @@ def test_a_model_that_does_not_beat_its_baseline_is_registered_but_not_deployed(
     shown = nasflow("models", "show", "worse@champion", "--registry", "out/work/registry")
     assert shown.code == 2
     assert "challenger" in shown.stderr
+
+
+@pytest.mark.slow
+def test_a_second_run_makes_a_second_version_and_a_rollback_brings_the_first_one_back(
+    nasflow: Nasflow, tmp_path: Path
+) -> None:
+    data = {"train": "sample:iris", "label": "target", "split": {"validation": 0.2, "test": 0.2}}
+    spec = write_spec(tmp_path, name="iris", task="tabular_classification", data=data)
+    for seed in ("0", "1"):
+        run = nasflow("run", str(spec), "--seed", seed, *QUICK)
+        assert run.code == 0, run.stderr
+    summary = json.loads((tmp_path / "runs" / "iris" / "summary.json").read_text())
+    assert summary["model"]["version"] == 2
+
+    assert "champion = 2" in nasflow("models", "list").stdout
+    back = nasflow("models", "rollback", "iris")
+    assert back.code == 0, back.stderr
+    assert "champion = 1" in nasflow("models", "list").stdout
+
+    lost = nasflow("models", "promote", "iris", "2", "--expect", "2")
+    assert lost.code == 75, lost.stderr  # somebody else's champion stays: 1, not the 2 that was expected
+    assert nasflow("models", "promote", "iris", "2", "--expect", "1").code == 0
+    assert "champion = 2" in nasflow("models", "list").stdout
