@@ -172,7 +172,7 @@ def _pickled_npz(folder: Path) -> None:
 
 
 def _float_images(folder: Path) -> None:
-    np.savez(folder / "a.npz", x=np.zeros((2, 4, 4)), y=np.array([0, 1]))
+    np.savez(folder / "a.npz", x=np.full((2, 4, 4), 0.5), y=np.array([0, 1]))
 
 
 def _truncated_idx(folder: Path) -> None:
@@ -203,3 +203,12 @@ def test_damaged_arrays_are_named(make: object, name: str, message: str, tmp_pat
     make(tmp_path)  # type: ignore[operator]
     with pytest.raises(DataError, match=message):
         _batches(_sources(tmp_path / name, IMAGES))
+
+
+def test_pixels_that_are_whole_numbers_may_be_stored_as_floats(tmp_path: Path) -> None:
+    pixels = np.arange(32, dtype=np.float64).reshape(2, 4, 4)
+    np.savez(tmp_path / "a.npz", x=pixels, y=np.array([0, 1]))
+
+    (batch,) = _batches(_sources(tmp_path / "a.npz", IMAGES))
+
+    assert batch.columns["image"][1].as_py() == bytes(range(16, 32))

@@ -171,7 +171,8 @@ def _images(file: str, features: NDArray[Any]) -> NDArray[np.uint8]:
         )
     if images.dtype == np.uint8:
         return cast("NDArray[np.uint8]", images)
-    if images.dtype.kind not in "biu" or images.min() < 0 or images.max() > 255:
+    whole = images.dtype.kind in "biu" or (images.dtype.kind == "f" and bool((np.rint(images) == images).all()))
+    if not whole or images.min() < 0 or images.max() > 255:
         raise DataError(
             f"{file}: pixels must be whole numbers from 0 to 255 (uint8), got {images.dtype} from {images.min()} to "
             f"{images.max()}; convert them, e.g. (255 * x).round().astype('uint8')"
