@@ -1,5 +1,6 @@
 """ExperimentSpec: the YAML that a user writes. Everything but `task`, `data.train` and `data.label` has a default."""
 
+import codecs
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -25,6 +26,21 @@ def parse_count(value: Any) -> Any:
     if isinstance(value, str) and (match := _COUNT.fullmatch(value.strip())):
         return round(float(match["number"].replace("_", "")) * _FACTORS[match["unit"]])
     return value
+
+
+def parse_class_names(value: Any) -> Any:
+    """YAML reads `1` and `true` as number and boolean, but classes are named by text.
+
+    >>> parse_class_names({"<=50K.": "<=50K", 1: True})
+    {'<=50K.': '<=50K', '1': 'true'}
+    """
+    if not isinstance(value, dict):
+        return value
+
+    def name(part: Any) -> Any:
+        return str(part).lower() if isinstance(part, bool) else str(part) if isinstance(part, int | float) else part
+
+    return {name(old): name(new) for old, new in value.items()}
 
 
 Count = Annotated[int, BeforeValidator(parse_count), Field(gt=0)]
@@ -59,6 +75,37 @@ class SplitSection(Section):
         return self
 
 
+class CsvSection(Section):
+    """How CSV files are written. What stays the same for most files is found by itself."""
+
+    encoding: str = "utf-8"
+    """Python's name of the encoding: `utf-8` (with or without a byte-order mark), `latin-1`, `cp1252`, `utf-16`, …"""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """The character between two values; left out, the most frequent of `,` `;` tab `|` in the first line."""
+    header: bool = True
+    """Whether the first line names the columns; if not, name them in `columns`."""
+    columns: tuple[str, ...] = ()
+    """Names of all columns, in their order; where the files have a header, in place of the header's names."""
+    comment: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Lines that begin with this character are no rows."""
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        try:
+            codecs.lookup(self.encoding).incrementaldecoder  # noqa: B018  # the look-up is the check
+            "".encode(self.encoding)
+        except (LookupError, AttributeError) as error:
+            raise ValueError(f"encoding: no text encoding {self.encoding!r}; utf-8, latin-1, cp1252, …") from error
+        if not self.header and not self.columns:
+            raise ValueError("header: false leaves the columns without names; list them in columns")
+        if twice := sorted({name for name in self.columns if self.columns.count(name) > 1}):
+            raise ValueError(f"columns: {twice[0]!r} is named more than once; give each column its own name")
+        for key in ("delimiter", "comment"):
+            if (value := getattr(self, key)) is not None and (value in '"\r\n' or not value.isascii()):
+                raise ValueError(f"{key}: must be one ASCII character, no quotation mark or line break; got {value!r}")
+        return self
+
+
 class DataSection(Section):
     """Where the data is, and what is to be predicted."""
 
@@ -70,6 +117,10 @@ class DataSection(Section):
     label: str = Field(min_length=1)
     """The column to predict. Image folders: any name, the folder names are the labels; IDX: any name; `.npz`: the
     array's name; samples: `target`."""
+    label_map: Annotated[dict[str, str], BeforeValidator(parse_class_names)] = {}
+    """Class names to read as others, e.g. `{"<=50K.": "<=50K"}` where one file writes them differently."""
+    csv: CsvSection = CsvSection()
+    """How CSV files are written: encoding, delimiter, header, comment lines."""
     ignore: tuple[str, ...] = ()
     """Columns that the model must not see (identifiers, leaks)."""
     split: SplitSection = SplitSection()
@@ -233,6 +284,12 @@ class ExperimentSpec(Section):
             raise ValueError(
                 f"objective {self.objective!r} does not fit task {self.task}; use one of {', '.join(allowed)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _data_fits_task(self) -> Self:
+        if self.task == "tabular_regression" and self.data.label_map:
+            raise ValueError("data.label_map renames classes, but task tabular_regression has none; remove it")
         return self
 
     @property

@@ -1,6 +1,7 @@
 """Values of one column: from what the file holds to float64 numbers or text, and which of them cannot be read."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -95,6 +96,18 @@ def class_names(values: pa.Array, *, csv: bool) -> pa.Array:
     encoded = pc.dictionary_encode(found)
     names = [_canonical(name) for name in encoded.dictionary.to_pylist()]
     return pc.take(pa.array(names, pa.string()), encoded.indices)
+
+
+def renamed(names: pa.Array, mapping: Mapping[str, str]) -> pa.Array:
+    """Text with some values replaced; null stays.
+
+    >>> renamed(pa.array(["<=50K.", None, ">50K"]), {"<=50K.": "<=50K"}).to_pylist()
+    ['<=50K', None, '>50K']
+    """
+    if not mapping:
+        return names
+    places = pc.index_in(names, value_set=pa.array(list(mapping), pa.string()))
+    return pc.coalesce(pc.take(pa.array(list(mapping.values()), pa.string()), places), names)
 
 
 def class_order(name: str) -> tuple[float, str]:

@@ -117,6 +117,7 @@ def _labels(batch: RowBatch, plan: Plan, bad: "_Bad") -> Any:
     names = cells.class_names(values, csv=plan.csv)
     if not cells.is_text(values.type):
         bad.add(np.asarray(pc.is_in(names, value_set=pa.array(_NON_FINITE))), plan.label, values, "label is not finite")
+    names = cells.renamed(names, plan.label_map)
     bad.add(cells.too_long(names), plan.label, values, f"label longer than {cells.MAX_TEXT_BYTES:,} bytes")
     bad.add(np.asarray(pc.is_null(names)), plan.label, values, "label is missing")
     return names

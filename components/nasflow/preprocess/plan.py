@@ -7,7 +7,7 @@ value) is decided after the analysis, in `nasflow.preprocess.fit`.
 import dataclasses
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -64,6 +64,8 @@ class Plan:
     """Findings of the inference, for the report."""
     csv: bool
     image: ImagePlan | None
+    label_map: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Class names to read as others."""
 
 
 def make_plan(sources: Sources, data: DataSection, task: Task) -> Plan:
@@ -111,6 +113,7 @@ def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -
             target_height=height,
             target_width=width,
         ),
+        label_map=data.label_map,
     )
 
 
@@ -153,6 +156,7 @@ def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, *, c
         notes=tuple(notes),
         csv=csv,
         image=None,
+        label_map=data.label_map,
     )
 
 

@@ -15,12 +15,13 @@ from nasflow.preprocess.sources import samples
 from nasflow.preprocess.sources._base import ImageSource, Role, Source, TableSource
 from nasflow.preprocess.sources.arrays import ArrayImages, ArrayTable, has_test
 from nasflow.preprocess.sources.csv_files import CsvSource
+from nasflow.preprocess.sources.files import COMPRESSED
 from nasflow.preprocess.sources.idx import IdxSource, is_idx, labels_file
 from nasflow.preprocess.sources.image_folder import SUFFIXES, ImageFolder, class_images
 from nasflow.preprocess.sources.parquet_files import ParquetSource
 
 _PARQUET = (".parquet", ".pq")
-_CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_CSV = tuple(kind + packed for kind in (".csv", ".tsv") for packed in ("", *COMPRESSED))
 _KNOWN = "Parquet, CSV, .npz, IDX images, a folder of image folders, or sample:NAME"
 _WILD = re.compile(r"[*?\[]")
 
@@ -60,22 +61,22 @@ def find(data: DataSection, task: Task) -> Sources:
     Raises:
         DataError: nothing there, an unknown type, or one that does not fit the task.
     """
-    train = find_one("data.train", data.train, data.label, task)
+    train = find_one("data.train", data.train, data, task)
     test = None
     if data.test is not None:
-        test = find_one("data.test", data.test, data.label, task)
+        test = find_one("data.test", data.test, data, task)
     elif isinstance(train, ArrayTable | ArrayImages) and has_test(train.files[0]):
         test = dataclasses.replace(train, role="test")
     return Sources(train=train, test=test)
 
 
-def find_one(key: str, uri: str, label: str, task: Task) -> Source:
+def find_one(key: str, uri: str, data: DataSection, task: Task) -> Source:
     """The source that one URI names.
 
     Raises:
         DataError: see `find`.
     """
-    source = _find(key, uri, label, task)
+    source = _find(key, uri, data, task)
     wanted = "image" if task == "image_classification" else "table"
     if source.kind != wanted:
         fix = "task: image_classification" if source.kind == "image" else "a tabular task"
@@ -86,7 +87,8 @@ def find_one(key: str, uri: str, label: str, task: Task) -> Source:
     return source
 
 
-def _find(key: str, uri: str, label: str, task: Task) -> Source:
+def _find(key: str, uri: str, data: DataSection, task: Task) -> Source:
+    label = data.label
     if uri.startswith(samples.PREFIX):
         name = samples.check_name(uri, label)
         if task == "image_classification" and name == "digits":
@@ -103,10 +105,10 @@ def _find(key: str, uri: str, label: str, task: Task) -> Source:
         if any(file.lower().endswith(SUFFIXES) for file in files) or task == "image_classification":
             return ImageFolder(root=root, label=label, files=class_images(root, files))
         raise DataError(f"{key}: the folder {uri!r} holds no Parquet or CSV files; nasflow reads {_KNOWN}")
-    return _by_suffix(key, uri, tables if is_folder else files, label, task)
+    return _by_suffix(key, uri, tables if is_folder else files, data, task)
 
 
-def _by_suffix(key: str, uri: str, files: list[str], label: str, task: Task) -> Source:
+def _by_suffix(key: str, uri: str, files: list[str], data: DataSection, task: Task) -> Source:
     kinds = {_suffix_kind(file) for file in files}
     if len(kinds) > 1:
         raise DataError(f"{key}: {uri!r} matches files of several types ({', '.join(sorted(kinds))}); name one type")
@@ -114,10 +116,10 @@ def _by_suffix(key: str, uri: str, files: list[str], label: str, task: Task) -> 
         case "Parquet":
             return ParquetSource(files=tuple(files))
         case "CSV":
-            return CsvSource(files=tuple(files))
+            return CsvSource(files=tuple(files), options=data.csv)
         case "npz" if len(files) == 1:
             kind = ArrayImages if task == "image_classification" else ArrayTable
-            return kind(files=tuple(files), label=label)
+            return kind(files=tuple(files), label=data.label)
         case "npz":
             raise DataError(f"{key}: {uri!r} matches {len(files)} .npz files; name one")
     raise DataError(f"{key}: {files[0]!r} is of a type that nasflow does not read; it reads {_KNOWN}")
