@@ -61,10 +61,28 @@ class SplitSection(Section):
     """Fraction of the training rows that compares candidates."""
     test: Fraction = 0.1
     """Fraction held out for the one evaluation at the end; unused where `data.test` names a file."""
-    by: Literal["hash"] = "hash"
-    """`hash`: of the row's content, so that exact duplicates never fall into two splits."""
+    by: Literal["hash", "group", "time", "stratified", "column"] = "hash"
+    """`hash`: of the row's content, so that exact duplicates never fall into two splits. `group`: rows with the same
+    `key` stay together. `time`: the newest rows by `key` are test, those before them validation. `stratified`: every
+    class has its share in each split, rare ones at least one row. `column`: `key` says train, validation or test."""
+    key: str | None = None
+    """The column that `group`, `time` and `column` go by. The model does not see it (see `keep_key`). Times are
+    numbers or ISO 8601 dates."""
+    keep_key: bool = False
+    """Whether the key of `group` or `time` is a feature, too."""
     salt: str = ""
     """Change it to get another split of the same data."""
+
+    @model_validator(mode="after")
+    def _key_fits(self) -> Self:
+        keyed = self.by in ("group", "time", "column")
+        if keyed and self.key is None:
+            raise ValueError(f"by: {self.by} needs a column to go by; name it in key")
+        if not keyed and self.key is not None:
+            raise ValueError(f"key: {self.key!r} is not used by {self.by}; remove it, or set by: group, time or column")
+        if self.keep_key and self.by not in ("group", "time"):
+            raise ValueError(f"keep_key: only the key of group or time can be a feature, got by: {self.by}")
+        return self
 
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> Self:
@@ -288,6 +306,11 @@ class ExperimentSpec(Section):
 
     @model_validator(mode="after")
     def _data_fits_task(self) -> Self:
+        split = self.data.split
+        if split.key == self.data.label:
+            raise ValueError(f"data.split.key: {split.key!r} is the label; to keep its classes' shares: by: stratified")
+        if self.task == "tabular_regression" and split.by == "stratified":
+            raise ValueError("data.split.by: stratified needs classes, but task tabular_regression has none; use hash")
         if self.task == "tabular_regression" and self.data.label_map:
             raise ValueError("data.label_map renames classes, but task tabular_regression has none; remove it")
         return self
