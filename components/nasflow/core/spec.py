@@ -128,13 +128,16 @@ class DataSection(Section):
     """Where the data is, and what is to be predicted."""
 
     train: str = Field(min_length=1)
-    """Parquet or CSV (one file or a glob), `.npz`, an IDX images file, a folder of one image folder a class, or
-    `sample:NAME` (digits, breast_cancer, wine, iris, diabetes). A local path or `gs://`."""
+    """Parquet, CSV, JSON lines, Arrow IPC or TFRecord (one file, a folder or a glob), `.npz`, an IDX images file, a folder
+    of one image folder a class, or `sample:NAME` (digits, breast_cancer, wine, iris, diabetes). Local or `gs://`."""
     test: str | None = None
     """A separate test set of the same form; left out, `split.test` of the rows are held out."""
     label: str = Field(min_length=1)
     """The column to predict. Image folders: any name, the folder names are the labels; IDX: any name; `.npz`: the
     array's name; samples: `target`."""
+    image: str | None = None
+    """For image_classification from a table: the column of image paths (absolute, `gs://`, or relative to the table's
+    folder) or of encoded image files."""
     label_map: Annotated[dict[str, str], BeforeValidator(parse_class_names)] = {}
     """Class names to read as others, e.g. `{"<=50K.": "<=50K"}` where one file writes them differently."""
     csv: CsvSection = CsvSection()
@@ -307,6 +310,10 @@ class ExperimentSpec(Section):
     @model_validator(mode="after")
     def _data_fits_task(self) -> Self:
         split = self.data.split
+        if self.data.image is not None and self.task != "image_classification":
+            raise ValueError(f"data.image: {self.data.image!r} is for task image_classification, got {self.task}")
+        if self.data.image is not None and self.data.image == self.data.label:
+            raise ValueError(f"data.image: {self.data.image!r} is the label; name the column of the images")
         if split.key == self.data.label:
             raise ValueError(f"data.split.key: {split.key!r} is the label; to keep its classes' shares: by: stratified")
         if self.task == "tabular_regression" and split.by == "stratified":

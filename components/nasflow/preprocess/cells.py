@@ -64,6 +64,8 @@ def numbers(values: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_] | 
 def text(values: pa.Array, *, csv: bool, lower: bool = False) -> pa.Array:
     """Strings with null for missing; booleans become ``true`` and ``false``."""
     values = plain(values)
+    if pa.types.is_null(values.type):  # of this file, which has no value in the column
+        return values.cast(pa.string())
     if pa.types.is_boolean(values.type):
         return pc.if_else(values, "true", "false")
     found = trimmed(values) if csv else pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
@@ -84,7 +86,7 @@ def class_names(values: pa.Array, *, csv: bool) -> pa.Array:
     Infinite floats become ``inf`` or ``-inf``; no class can have that name by way of a number.
     """
     values = plain(values)
-    if pa.types.is_boolean(values.type) or is_text(values.type):
+    if pa.types.is_boolean(values.type) or pa.types.is_null(values.type) or is_text(values.type):
         found = text(values, csv=csv)
     elif pa.types.is_integer(values.type):
         return pc.cast(values, pa.string())

@@ -20,6 +20,7 @@ from nasflow.data.schema import Kind
 from nasflow.preprocess import cells
 from nasflow.preprocess.sources._base import SAMPLE_ROWS, ImageSource, Profile
 from nasflow.preprocess.sources.find import Sources
+from nasflow.preprocess.sources.image_table import ImageTable
 from nasflow.preprocess.split_keys import KeyPlan, suits
 
 FOLDER_IMAGE_SIZE = 64
@@ -119,10 +120,14 @@ def _key_plan(profiles: Sequence[Profile], data: DataSection, *, csv: bool) -> K
 
 
 def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -> Plan:
-    if data.split.key is not None:
+    table = sources[0] if isinstance(sources[0], ImageTable) else None
+    profiles = list(table.profiles()) if table else []
+    if data.split.key is not None and table is None:
         raise DataError(f"data.split.key: {sources[0].form} has no columns to split by; use by: hash or stratified")
     shapes = [source.shape() for source in sources]
     first = shapes[0]
+    if len({source.text for source in sources}) > 1:
+        raise DataError("data.test: of training and test images, one is listed in CSV and the other not; use one form")
     if len({shape.encoding for shape in shapes}) > 1:
         raise DataError("data.test: of training and test images, one set is arrays and the other files; use one form")
     if first.encoding == "array" and len(set(shapes)) > 1:
@@ -136,9 +141,14 @@ def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -
         label=data.label,
         label_dtype="string",
         columns=(PlannedColumn(name="image", kind="image", dtype="binary", reason=f"the images of {sources[0].form}"),),
-        ignored={},
+        ignored={
+            name: "the model sees the image only"
+            for name in (profiles[0].schema.names if profiles else ())
+            if table and name not in (table.column, table.label)
+        },
         notes=(),
-        csv=False,
+        csv=sources[0].text,
+        key=_key_plan(profiles, data, csv=sources[0].text) if table else None,
         image=ImagePlan(
             encoding=first.encoding,
             height=first.height,
