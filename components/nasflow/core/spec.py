@@ -1,5 +1,6 @@
 """ExperimentSpec: the YAML that a user writes. Everything but `task`, `data.train` and `data.label` has a default."""
 
+import codecs
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -27,6 +28,21 @@ def parse_count(value: Any) -> Any:
     return value
 
 
+def parse_class_names(value: Any) -> Any:
+    """YAML reads `1` and `true` as number and boolean, but classes are named by text.
+
+    >>> parse_class_names({"<=50K.": "<=50K", 1: True})
+    {'<=50K.': '<=50K', '1': 'true'}
+    """
+    if not isinstance(value, dict):
+        return value
+
+    def name(part: Any) -> Any:
+        return str(part).lower() if isinstance(part, bool) else str(part) if isinstance(part, int | float) else part
+
+    return {name(old): name(new) for old, new in value.items()}
+
+
 Count = Annotated[int, BeforeValidator(parse_count), Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$")]
@@ -45,10 +61,28 @@ class SplitSection(Section):
     """Fraction of the training rows that compares candidates."""
     test: Fraction = 0.1
     """Fraction held out for the one evaluation at the end; unused where `data.test` names a file."""
-    by: Literal["hash"] = "hash"
-    """`hash`: of the row's content, so that exact duplicates never fall into two splits."""
+    by: Literal["hash", "group", "time", "stratified", "column"] = "hash"
+    """`hash`: of the row's content, so that exact duplicates never fall into two splits. `group`: rows with the same
+    `key` stay together. `time`: the newest rows by `key` are test, those before them validation. `stratified`: every
+    class has its share in each split, rare ones at least one row. `column`: `key` says train, validation or test."""
+    key: str | None = None
+    """The column that `group`, `time` and `column` go by. The model does not see it (see `keep_key`). Times are
+    numbers or ISO 8601 dates."""
+    keep_key: bool = False
+    """Whether the key of `group` or `time` is a feature, too."""
     salt: str = ""
     """Change it to get another split of the same data."""
+
+    @model_validator(mode="after")
+    def _key_fits(self) -> Self:
+        keyed = self.by in ("group", "time", "column")
+        if keyed and self.key is None:
+            raise ValueError(f"by: {self.by} needs a column to go by; name it in key")
+        if not keyed and self.key is not None:
+            raise ValueError(f"key: {self.key!r} is not used by {self.by}; remove it, or set by: group, time or column")
+        if self.keep_key and self.by not in ("group", "time"):
+            raise ValueError(f"keep_key: only the key of group or time can be a feature, got by: {self.by}")
+        return self
 
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> Self:
@@ -59,17 +93,55 @@ class SplitSection(Section):
         return self
 
 
+class CsvSection(Section):
+    """How CSV files are written. What stays the same for most files is found by itself."""
+
+    encoding: str = "utf-8"
+    """Python's name of the encoding: `utf-8` (with or without a byte-order mark), `latin-1`, `cp1252`, `utf-16`, …"""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """The character between two values; left out, the most frequent of `,` `;` tab `|` in the first line."""
+    header: bool = True
+    """Whether the first line names the columns; if not, name them in `columns`."""
+    columns: tuple[str, ...] = ()
+    """Names of all columns, in their order; where the files have a header, in place of the header's names."""
+    comment: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Lines that begin with this character are no rows."""
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        try:
+            codecs.lookup(self.encoding).incrementaldecoder  # noqa: B018  # the look-up is the check
+            "".encode(self.encoding)
+        except (LookupError, AttributeError) as error:
+            raise ValueError(f"encoding: no text encoding {self.encoding!r}; utf-8, latin-1, cp1252, …") from error
+        if not self.header and not self.columns:
+            raise ValueError("header: false leaves the columns without names; list them in columns")
+        if twice := sorted({name for name in self.columns if self.columns.count(name) > 1}):
+            raise ValueError(f"columns: {twice[0]!r} is named more than once; give each column its own name")
+        for key in ("delimiter", "comment"):
+            if (value := getattr(self, key)) is not None and (value in '"\r\n' or not value.isascii()):
+                raise ValueError(f"{key}: must be one ASCII character, no quotation mark or line break; got {value!r}")
+        return self
+
+
 class DataSection(Section):
     """Where the data is, and what is to be predicted."""
 
     train: str = Field(min_length=1)
-    """Parquet or CSV (one file or a glob), `.npz`, an IDX images file, a folder of one image folder a class, or
-    `sample:NAME` (digits, breast_cancer, wine, iris, diabetes). A local path or `gs://`."""
+    """Parquet, CSV, JSON lines, Arrow IPC or TFRecord (one file, a folder or a glob), `.npz`, an IDX images file, a folder
+    of one image folder a class, or `sample:NAME` (digits, breast_cancer, wine, iris, diabetes). Local or `gs://`."""
     test: str | None = None
     """A separate test set of the same form; left out, `split.test` of the rows are held out."""
     label: str = Field(min_length=1)
     """The column to predict. Image folders: any name, the folder names are the labels; IDX: any name; `.npz`: the
     array's name; samples: `target`."""
+    image: str | None = None
+    """For image_classification from a table: the column of image paths (absolute, `gs://`, or relative to the table's
+    folder) or of encoded image files."""
+    label_map: Annotated[dict[str, str], BeforeValidator(parse_class_names)] = {}
+    """Class names to read as others, e.g. `{"<=50K.": "<=50K"}` where one file writes them differently."""
+    csv: CsvSection = CsvSection()
+    """How CSV files are written: encoding, delimiter, header, comment lines."""
     ignore: tuple[str, ...] = ()
     """Columns that the model must not see (identifiers, leaks)."""
     split: SplitSection = SplitSection()
@@ -233,6 +305,21 @@ class ExperimentSpec(Section):
             raise ValueError(
                 f"objective {self.objective!r} does not fit task {self.task}; use one of {', '.join(allowed)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _data_fits_task(self) -> Self:
+        split = self.data.split
+        if self.data.image is not None and self.task != "image_classification":
+            raise ValueError(f"data.image: {self.data.image!r} is for task image_classification, got {self.task}")
+        if self.data.image is not None and self.data.image == self.data.label:
+            raise ValueError(f"data.image: {self.data.image!r} is the label; name the column of the images")
+        if split.key == self.data.label:
+            raise ValueError(f"data.split.key: {split.key!r} is the label; to keep its classes' shares: by: stratified")
+        if self.task == "tabular_regression" and split.by == "stratified":
+            raise ValueError("data.split.by: stratified needs classes, but task tabular_regression has none; use hash")
+        if self.task == "tabular_regression" and self.data.label_map:
+            raise ValueError("data.label_map renames classes, but task tabular_regression has none; remove it")
         return self
 
     @property

@@ -23,6 +23,7 @@ from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.sources._base import IMAGE, Role
 from nasflow.preprocess.split import TEST, TRAIN, assign, priorities
+from nasflow.preprocess.split_survey import Cuts
 from nasflow.preprocess.summary import (
     CategoricalSummary,
     DuplicateSummary,
@@ -70,10 +71,12 @@ class Analysis:
         found.fingerprints = {"train": Fingerprints(), "test": Fingerprints()}
         return found
 
-    def update(self, rows: CleanRows, role: Role, split: SplitSection, *, has_test_file: bool) -> None:
+    def update(
+        self, rows: CleanRows, role: Role, split: SplitSection, *, has_test_file: bool, cuts: Cuts | None = None
+    ) -> None:
         """Adds cleaned rows of one source."""
         self.dead.add(rows.dead)
-        places, ranks = place_rows(rows, role, split, has_test_file=has_test_file)
+        places, ranks = place_rows(rows, role, split, has_test_file=has_test_file, cuts=cuts)
         self.split_rows += np.bincount(places, minlength=len(SPLITS))
         self.fingerprints[role].update(rows.fingerprints)
         for number, name in enumerate(SPLITS):
@@ -149,13 +152,20 @@ class Analysis:
 
 
 def place_rows(
-    rows: CleanRows, role: Role, split: SplitSection, *, has_test_file: bool
+    rows: CleanRows, role: Role, split: SplitSection, *, has_test_file: bool, cuts: Cuts | None = None
 ) -> tuple[NDArray[np.int8], NDArray[np.uint64]]:
     """Each row's split (place in `SPLITS`) and priority."""
     ranks = priorities(rows.fingerprints, split.salt)
     if role == "test":
         return np.full(rows.rows, TEST, np.int8), ranks
-    return assign(ranks, split, has_test_file=has_test_file), ranks
+    if cuts is not None:
+        placed = cuts.by_time(rows.keys) if rows.keys is not None else cuts.by_class(rows.labels, ranks)
+        return placed, ranks
+    if rows.keys is None:
+        return assign(ranks, split, has_test_file=has_test_file), ranks
+    if split.by == "column":
+        return rows.keys.astype(np.int8), ranks
+    return assign(priorities(rows.keys, split.salt), split, has_test_file=has_test_file), ranks
 
 
 def _merge(mine: Mapping[Any, Any], others: Mapping[Any, Any]) -> None:

@@ -1,6 +1,7 @@
 """Values of one column: from what the file holds to float64 numbers or text, and which of them cannot be read."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -63,6 +64,8 @@ def numbers(values: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_] | 
 def text(values: pa.Array, *, csv: bool, lower: bool = False) -> pa.Array:
     """Strings with null for missing; booleans become ``true`` and ``false``."""
     values = plain(values)
+    if pa.types.is_null(values.type):  # of this file, which has no value in the column
+        return values.cast(pa.string())
     if pa.types.is_boolean(values.type):
         return pc.if_else(values, "true", "false")
     found = trimmed(values) if csv else pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
@@ -83,7 +86,7 @@ def class_names(values: pa.Array, *, csv: bool) -> pa.Array:
     Infinite floats become ``inf`` or ``-inf``; no class can have that name by way of a number.
     """
     values = plain(values)
-    if pa.types.is_boolean(values.type) or is_text(values.type):
+    if pa.types.is_boolean(values.type) or pa.types.is_null(values.type) or is_text(values.type):
         found = text(values, csv=csv)
     elif pa.types.is_integer(values.type):
         return pc.cast(values, pa.string())
@@ -95,6 +98,18 @@ def class_names(values: pa.Array, *, csv: bool) -> pa.Array:
     encoded = pc.dictionary_encode(found)
     names = [_canonical(name) for name in encoded.dictionary.to_pylist()]
     return pc.take(pa.array(names, pa.string()), encoded.indices)
+
+
+def renamed(names: pa.Array, mapping: Mapping[str, str]) -> pa.Array:
+    """Text with some values replaced; null stays.
+
+    >>> renamed(pa.array(["<=50K.", None, ">50K"]), {"<=50K.": "<=50K"}).to_pylist()
+    ['<=50K', None, '>50K']
+    """
+    if not mapping:
+        return names
+    places = pc.index_in(names, value_set=pa.array(list(mapping), pa.string()))
+    return pc.coalesce(pc.take(pa.array(list(mapping.values()), pa.string()), places), names)
 
 
 def class_order(name: str) -> tuple[float, str]:

@@ -15,7 +15,8 @@ from nasflow.data.reader import pixels
 from nasflow.preprocess import cells, split
 from nasflow.preprocess.dead_letters import DeadLetter
 from nasflow.preprocess.plan import ImagePlan, Plan
-from nasflow.preprocess.sources._base import IMAGE, RowBatch
+from nasflow.preprocess.sources._base import IMAGE, Role, RowBatch
+from nasflow.preprocess.split_keys import read_keys
 
 _NON_FINITE = ("inf", "-inf")
 
@@ -35,6 +36,8 @@ class CleanRows:
     """Arrow strings (class names) or float64."""
     fingerprints: NDArray[np.uint64]
     dead: tuple[DeadLetter, ...]
+    keys: NDArray[Any] | None = None
+    """What the split goes by (`nasflow.preprocess.split_keys`); None where no column is named."""
 
     @property
     def rows(self) -> int:
@@ -57,6 +60,7 @@ class CleanRows:
             labels=select(self.labels, rows),
             fingerprints=self.fingerprints[rows],
             dead=(),
+            keys=None if self.keys is None else self.keys[rows],
         )
 
 
@@ -65,7 +69,7 @@ def select(values: Any, rows: NDArray[np.integer[Any]]) -> Any:
     return values.take(pa.array(rows)) if isinstance(values, pa.Array) else values[rows]
 
 
-def clean(batch: RowBatch, plan: Plan) -> CleanRows:
+def clean(batch: RowBatch, plan: Plan, role: Role = "train") -> CleanRows:
     """Types, checks and fingerprints a batch. The first thing wrong with a row is its dead letter's reason."""
     bad = _Bad(batch)
     labels = _labels(batch, plan, bad)
@@ -83,6 +87,11 @@ def clean(batch: RowBatch, plan: Plan) -> CleanRows:
                 raw[column.name] = text
     else:
         raw[IMAGE], images = _images(batch, plan.image, bad)
+    keys = None
+    if plan.key is not None and role == "train":  # a test file is not split
+        values = batch.columns.column(plan.key.name)
+        keys, unusable, reason = read_keys(values, plan.key, csv=plan.csv)
+        bad.add(unusable, plan.key.name, values, reason)
     whole = CleanRows(
         batch=batch,
         kept=np.arange(batch.columns.num_rows),
@@ -91,6 +100,7 @@ def clean(batch: RowBatch, plan: Plan) -> CleanRows:
         labels=labels,
         fingerprints=np.zeros(batch.columns.num_rows, np.uint64),
         dead=(),
+        keys=keys,
     )
     usable = whole.take(bad.good()) if bad.letters else whole
     dead = (*batch.dead, *bad.letters.values())
@@ -117,6 +127,7 @@ def _labels(batch: RowBatch, plan: Plan, bad: "_Bad") -> Any:
     names = cells.class_names(values, csv=plan.csv)
     if not cells.is_text(values.type):
         bad.add(np.asarray(pc.is_in(names, value_set=pa.array(_NON_FINITE))), plan.label, values, "label is not finite")
+    names = cells.renamed(names, plan.label_map)
     bad.add(cells.too_long(names), plan.label, values, f"label longer than {cells.MAX_TEXT_BYTES:,} bytes")
     bad.add(np.asarray(pc.is_null(names)), plan.label, values, "label is missing")
     return names

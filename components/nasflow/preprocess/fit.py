@@ -104,11 +104,17 @@ def _check_splits(summary: Summary, data: DataSection) -> None:
     usable = sum(summary.split_rows.values())
     if not usable:
         raise DataError(f"{data.train}: no usable row among {summary.rows:,}")
-    if data.split.test == 0 and summary.split_rows["test"] == 0:
+    by_column = data.split.by == "column"
+    if data.split.test == 0 and not by_column and summary.split_rows["test"] == 0:
         raise DataError(
             "data.split.test is 0 and data.test names no file: nothing is left to judge the model on; set one"
         )
     for name in SPLITS:
+        if summary.split_rows[name] == 0 and by_column:
+            raise DataError(
+                f"data.split: no usable row has {name!r} in column {data.split.key!r}; {usable:,} rows were split into "
+                f"{summary.split_rows}. Each of {', '.join(SPLITS)} needs rows (test may be a file of its own)"
+            )
         if summary.split_rows[name] == 0:
             share = "" if name == "train" else f" (data.split.{name} is {getattr(data.split, name):g})"
             fix = f"raise data.split.{name}" if name != "train" else "lower data.split.validation and data.split.test"

@@ -16,7 +16,7 @@ def check(data: DataSection, task: Task) -> list[str]:
         if uri is None:
             continue
         try:
-            source = find_one(key, uri, data.label, task)
+            source = find_one(key, uri, data, task)
             make_plan(Sources(train=source, test=None), data, task)
         except UserError as error:
             problems.append(str(error))

@@ -11,6 +11,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from nasflow.core.artifacts import SPLITS, Shard, Split
@@ -27,6 +28,8 @@ from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.shards import ShardWriter, to_batch
 from nasflow.preprocess.sources._base import Piece, Role
 from nasflow.preprocess.sources.find import Sources
+from nasflow.preprocess.split import priorities
+from nasflow.preprocess.split_survey import Cuts, Survey
 from nasflow.preprocess.summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -51,6 +54,8 @@ class Reading:
     sources: Sources
     plan: Plan
     split: SplitSection
+    cuts: Cuts | None = None
+    """Where a split by time, or a stratified one, cuts."""
 
     @property
     def has_test_file(self) -> bool:
@@ -65,7 +70,11 @@ class Reading:
     def rows(self, item: Item) -> Iterator[CleanRows]:
         """Clean batches of an item."""
         for batch in self.sources.by_role[item.role].read(item.piece):
-            yield clean(batch, self.plan)
+            yield clean(batch, self.plan, item.role)
+
+    def placed(self, rows: CleanRows, role: Role) -> NDArray[np.int8]:
+        """Each row's place in `SPLITS`."""
+        return place_rows(rows, role, self.split, has_test_file=self.has_test_file, cuts=self.cuts)[0]
 
 
 class ItemResult(BaseModel):
@@ -93,6 +102,25 @@ class _Outcome(BaseModel):
     problems: list[_Problem]
     summary: Summary | None = None
     results: list[ItemResult] = []
+    cuts: Cuts | None = None
+
+
+class _Survey(beam.DoFn):
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def process(self, item: Item) -> Iterator[tuple[int, tuple[int, Any]]]:
+        found: Any = Survey()
+        try:
+            for rows in self._reading.rows(item):
+                if rows.keys is not None:
+                    found.add_times(rows.keys)
+                else:
+                    found.add_classes(rows.labels, priorities(rows.fingerprints, self._reading.split.salt))
+        except DataError as error:
+            found = _Problem(index=item.index, message=str(error))
+        _progress("surveyed", item)
+        yield item.index // _MERGED_TOGETHER, (item.index, found)
 
 
 class _Analyse(beam.DoFn):
@@ -104,7 +132,7 @@ class _Analyse(beam.DoFn):
         found: Any = Analysis.start(reading.plan)
         try:
             for rows in reading.rows(item):
-                found.update(rows, item.role, reading.split, has_test_file=reading.has_test_file)
+                found.update(rows, item.role, reading.split, has_test_file=reading.has_test_file, cuts=reading.cuts)
         except DataError as error:
             found = _Problem(index=item.index, message=str(error))
         _progress("analysed", item)
@@ -136,7 +164,7 @@ class _Transform(beam.DoFn):
                     for row in unseen.tolist()
                 )
                 kept = rows.take(known) if len(unseen) else rows
-                places, _ = place_rows(kept, item.role, self._reading.split, has_test_file=self._reading.has_test_file)
+                places = self._reading.placed(kept, item.role)
                 raw = kept.raw if kept.images is None else {IMAGE: kept.images}
                 batch = to_batch(apply(self._transform, raw), labels[known], self._transform)
                 for number, name in enumerate(SPLITS):
@@ -145,6 +173,25 @@ class _Transform(beam.DoFn):
                         writer.write(name, batch if len(chosen) == kept.rows else batch.take(chosen))
             _progress("wrote", item)
             return ItemResult(index=item.index, shards=writer.finish(), dead=dead)
+
+
+def survey(reading: Reading, uri: str) -> Cuts | None:
+    """Where the split cuts, for those that need a pass over the data to know; left at `uri`, where a run after a crash
+    finds it.
+
+    Raises:
+        DataError: a file is damaged, or there are too many classes.
+    """
+    if reading.split.by not in ("time", "stratified"):
+        return None
+    if not storage_for(uri).exists(uri):
+        items = [item for item in reading.items() if item.role == "train"]
+        with _pipeline() as pipeline:
+            parts = pipeline | beam.Create(items) | beam.Reshuffle() | beam.ParDo(_Survey(reading))
+            groups = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
+            merged = groups | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))
+            merged | "Write" >> beam.Map(_write_cuts, uri, reading.split, has_test_file=reading.has_test_file)
+    return _read(uri).cuts
 
 
 def analyse(reading: Reading, uri: str) -> Summary:
@@ -207,8 +254,11 @@ def _merge(parts: Iterable[tuple[int, Any]]) -> Any:
     if problems := [found for found in ordered if isinstance(found, _Problem)]:
         return problems[0]
     whole = ordered[0]
-    for found in ordered[1:]:
-        whole.merge(found)
+    try:
+        for found in ordered[1:]:
+            whole.merge(found)
+    except DataError as error:  # what only all parts together show
+        return _Problem(index=0, message=str(error))
     return whole
 
 
@@ -217,6 +267,13 @@ def _write_summary(found: Any, uri: str, *, has_test_file: bool) -> None:
         _write(_Outcome(problems=[found]), uri)
     else:
         _write(_Outcome(problems=[], summary=found.summary(has_test_file=has_test_file)), uri)
+
+
+def _write_cuts(found: Any, uri: str, split: SplitSection, *, has_test_file: bool) -> None:
+    if isinstance(found, _Problem):
+        _write(_Outcome(problems=[found]), uri)
+    else:
+        _write(_Outcome(problems=[], cuts=found.cuts(split, has_test_file=has_test_file)), uri)
 
 
 def _write_results(results: Iterable[Any], uri: str) -> None:

@@ -7,18 +7,21 @@ value) is decided after the analysis, in `nasflow.preprocess.fit`.
 import dataclasses
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nasflow.core.artifacts import SPLITS
 from nasflow.core.errors import DataError
 from nasflow.core.spec import DataSection, Task
 from nasflow.data.schema import Kind
 from nasflow.preprocess import cells
 from nasflow.preprocess.sources._base import SAMPLE_ROWS, ImageSource, Profile
 from nasflow.preprocess.sources.find import Sources
+from nasflow.preprocess.sources.image_table import ImageTable
+from nasflow.preprocess.split_keys import KeyPlan, suits
 
 FOLDER_IMAGE_SIZE = 64
 _NUMERIC_SHARE = 0.99
@@ -64,6 +67,10 @@ class Plan:
     """Findings of the inference, for the report."""
     csv: bool
     image: ImagePlan | None
+    label_map: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Class names to read as others."""
+    key: KeyPlan | None = None
+    """The column that the split goes by."""
 
 
 def make_plan(sources: Sources, data: DataSection, task: Task) -> Plan:
@@ -79,14 +86,48 @@ def make_plan(sources: Sources, data: DataSection, task: Task) -> Plan:
             f"data.test is {sources.test.form} but data.train is {sources.train.form}; give both in the same form, so "
             "that values are read alike"
         )
-    profiles = [profile for source in sources.tables() for profile in source.profiles()]
+    found = [list(source.profiles()) for source in sources.tables()]
+    profiles = [profile for of_source in found for profile in of_source]
     profiles.sort(key=lambda profile: profile.sample.num_rows == 0)  # stable: files with a sample first
-    return _table_plan(profiles, data, task, csv=sources.train.text)
+    key = _key_plan(found[0], data, csv=sources.train.text)
+    return _table_plan(profiles, data, task, key, csv=sources.train.text)
+
+
+def _key_plan(profiles: Sequence[Profile], data: DataSection, *, csv: bool) -> KeyPlan | None:
+    """How the split's key is read; only the training source needs the column.
+
+    Raises:
+        DataError: a file has no such column, or one of a type that cannot be a key.
+    """
+    name, by = data.split.key, data.split.by
+    if name is None or by == "hash" or by == "stratified":  # noqa: PLR1714  # the form that mypy narrows
+        return None
+    for profile in profiles:
+        if name not in profile.schema.names:
+            close = difflib.get_close_matches(name, profile.schema.names, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            columns = ", ".join(profile.schema.names)
+            raise DataError(f"data.split.key: {profile.file} has no column {name!r}; {hint}Its columns: {columns}")
+        dtype = profile.schema.field(name).type
+        if not suits(dtype, by) and not pa.types.is_null(dtype):
+            wanted = {"group": "text or numbers", "time": "numbers or dates", "column": "text"}[by]
+            raise DataError(
+                f"data.split.key: column {name!r} of {profile.file} holds {dtype}, but by: {by} needs {wanted}"
+            )
+    kind, _, _ = _agreed(name, profiles, csv=csv)
+    splits = SPLITS if data.test is None else SPLITS[:2]
+    return KeyPlan(name=name, by=by, numeric=kind == "numeric", splits=splits)
 
 
 def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -> Plan:
+    table = sources[0] if isinstance(sources[0], ImageTable) else None
+    profiles = list(table.profiles()) if table else []
+    if data.split.key is not None and table is None:
+        raise DataError(f"data.split.key: {sources[0].form} has no columns to split by; use by: hash or stratified")
     shapes = [source.shape() for source in sources]
     first = shapes[0]
+    if len({source.text for source in sources}) > 1:
+        raise DataError("data.test: of training and test images, one is listed in CSV and the other not; use one form")
     if len({shape.encoding for shape in shapes}) > 1:
         raise DataError("data.test: of training and test images, one set is arrays and the other files; use one form")
     if first.encoding == "array" and len(set(shapes)) > 1:
@@ -100,9 +141,14 @@ def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -
         label=data.label,
         label_dtype="string",
         columns=(PlannedColumn(name="image", kind="image", dtype="binary", reason=f"the images of {sources[0].form}"),),
-        ignored={},
+        ignored={
+            name: "the model sees the image only"
+            for name in (profiles[0].schema.names if profiles else ())
+            if table and name not in (table.column, table.label)
+        },
         notes=(),
-        csv=False,
+        csv=sources[0].text,
+        key=_key_plan(profiles, data, csv=sources[0].text) if table else None,
         image=ImagePlan(
             encoding=first.encoding,
             height=first.height,
@@ -111,10 +157,11 @@ def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -
             target_height=height,
             target_width=width,
         ),
+        label_map=data.label_map,
     )
 
 
-def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, *, csv: bool) -> Plan:
+def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, key: KeyPlan | None, *, csv: bool) -> Plan:
     first = profiles[0]
     _check_label(first, data.label, task, csv=csv)
     for profile in profiles[1:]:
@@ -131,6 +178,10 @@ def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, *, c
             continue
         if name in data.ignore:
             ignored[name] = "listed in data.ignore"
+            continue
+        if key is not None and name == key.name and not data.split.keep_key:
+            ignored[name] = f"the split goes by it (data.split.by: {key.by})"
+            ignored[name] += "; data.split.keep_key: true makes it a feature, too" * (key.by != "column")
             continue
         kind, dtype, reason = _agreed(name, profiles, csv=csv)
         if kind is None:
@@ -153,6 +204,8 @@ def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, *, c
         notes=tuple(notes),
         csv=csv,
         image=None,
+        label_map=data.label_map,
+        key=key,
     )
 
 
@@ -179,8 +232,9 @@ def _check_label(first: Profile, label: str, task: Task, *, csv: bool) -> None:
 
 def _check_names(first: Profile, other: Profile, data: DataSection) -> None:
     expected, found = set(first.schema.names), set(other.schema.names)
-    lacks = sorted(expected - found - set(data.ignore))
-    extra = sorted(found - expected - set(data.ignore))
+    optional = {*data.ignore, *([data.split.key] if not data.split.keep_key else [])}  # a test file needs no key
+    lacks = sorted(expected - found - optional)
+    extra = sorted(found - expected - optional)
     if lacks or extra:
         what = [f"lacks {', '.join(map(repr, lacks))}"] if lacks else []
         what += [f"also has {', '.join(map(repr, extra))}"] if extra else []

@@ -58,7 +58,7 @@ def findings(plan: Plan, schema: Schema, summary: Summary, dead: DeadLetters) ->
     if dead.total:
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in by_count(dead.counts))
         found.append(f"{dead.total:,} rows could not be used: {reasons}.")
-    found += _duplicates(summary)
+    found += _duplicates(summary, plan)
     found += _classes(schema, summary)
     found += [f"Column {name!r} is ignored: {reason}." for name, reason in schema.ignored.items()]
     found += [f"Column {note}." for note in plan.notes]
@@ -80,12 +80,11 @@ def findings(plan: Plan, schema: Schema, summary: Summary, dead: DeadLetters) ->
     return found
 
 
-def _duplicates(summary: Summary) -> list[str]:
+def _duplicates(summary: Summary, plan: Plan) -> list[str]:
+    where = "equal rows are in the same split" if plan.key is None else "equal rows may be in different splits"
     found, about = [], "" if summary.duplicates.exact else "about "
     if count := summary.duplicates.train_source:
-        found.append(
-            f"{about.capitalize()}{count:,} rows repeat the features of another row; equal rows are in the same split."
-        )
+        found.append(f"{about.capitalize()}{count:,} rows repeat the features of another row; {where}.")
     if count := summary.duplicates.test_in_train:
         found.append(
             f"{about.capitalize()}{count:,} rows of the test file are in the training file, too: the test score will "

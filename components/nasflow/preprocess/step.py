@@ -1,8 +1,10 @@
 """The preprocess step: raw data in, a Dataset out."""
 
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from nasflow.core.artifacts import SPLITS, Dataset
 from nasflow.core.errors import DataError, NasflowError
@@ -12,9 +14,11 @@ from nasflow.data.golden import GOLDEN_ROWS, Golden
 from nasflow.data.schema import Schema
 from nasflow.preprocess import dead_letters, fit, report, statistics
 from nasflow.preprocess.dead_letters import DeadLetters
-from nasflow.preprocess.plan import make_plan
+from nasflow.preprocess.plan import Plan, make_plan
 from nasflow.preprocess.sources.find import Sources, find
 from nasflow.preprocess.spec import PreprocessSpec
+from nasflow.preprocess.split_keys import shown
+from nasflow.preprocess.split_survey import Cuts
 from nasflow.preprocess.summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -50,6 +54,8 @@ def _produce(spec: PreprocessSpec, sources: Sources, place: Place) -> tuple[Data
     from nasflow.preprocess import pipeline  # Beam takes seconds to import: only where it runs
 
     reading = pipeline.Reading(sources=sources, plan=plan, split=spec.data.split)
+    cuts = pipeline.survey(reading, place.at("work", "cuts.json"))
+    reading = dataclasses.replace(reading, cuts=cuts)
     summary = pipeline.earlier_analysis(place.at("work", "analysis.json"))
     if summary is None:
         logger.info("preprocess: analysing %s", spec.data.train)
@@ -66,7 +72,7 @@ def _produce(spec: PreprocessSpec, sources: Sources, place: Place) -> tuple[Data
     rows = {split: sum(shard.rows for shard in shards[split]) for split in SPLITS} | {"dead": dead.total}
     _check_counts(rows, summary, fit.unseen_labels(summary, schema.label.classes))
     dataset = Dataset(task=spec.task, rows=rows, shards=shards)
-    facts = statistics.describe(plan, schema, summary, dead, rows)
+    facts = statistics.describe(plan, schema, summary, dead, rows) | {"split": _split_facts(spec, plan, cuts)}
     files = {
         "schema.json": schema.model_dump_json(indent=1).encode(),
         "transform.json": transform.model_dump_json(indent=1).encode(),
@@ -76,6 +82,14 @@ def _produce(spec: PreprocessSpec, sources: Sources, place: Place) -> tuple[Data
         "report.html": report.render(spec, schema=schema, transform=transform, summary=summary, facts=facts, dead=dead),
     }
     return dataset, files
+
+
+def _split_facts(spec: PreprocessSpec, plan: Plan, cuts: Cuts | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"by": spec.data.split.by, "key": spec.data.split.key}
+    if cuts is not None and plan.key is not None:
+        facts["validation_from"] = shown(cuts.validation_from, plan.key)
+        facts["test_from"] = shown(cuts.test_from, plan.key)
+    return facts
 
 
 def golden(summary: Summary, schema: Schema) -> Golden:

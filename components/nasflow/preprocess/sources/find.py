@@ -14,14 +14,26 @@ from nasflow.core.storage import absolute, is_local, local_path, storage_for
 from nasflow.preprocess.sources import samples
 from nasflow.preprocess.sources._base import ImageSource, Role, Source, TableSource
 from nasflow.preprocess.sources.arrays import ArrayImages, ArrayTable, has_test
+from nasflow.preprocess.sources.arrow_files import ArrowSource
 from nasflow.preprocess.sources.csv_files import CsvSource
+from nasflow.preprocess.sources.files import COMPRESSED
 from nasflow.preprocess.sources.idx import IdxSource, is_idx, labels_file
 from nasflow.preprocess.sources.image_folder import SUFFIXES, ImageFolder, class_images
+from nasflow.preprocess.sources.image_table import ImageTable, image_fingerprints
+from nasflow.preprocess.sources.json_lines import JsonLines
 from nasflow.preprocess.sources.parquet_files import ParquetSource
+from nasflow.preprocess.sources.tfrecords import TfRecords
 
 _PARQUET = (".parquet", ".pq")
-_CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-_KNOWN = "Parquet, CSV, .npz, IDX images, a folder of image folders, or sample:NAME"
+_CSV = tuple(kind + packed for kind in (".csv", ".tsv") for packed in ("", *COMPRESSED))
+_JSON = tuple(kind + packed for kind in (".jsonl", ".ndjson") for packed in ("", *COMPRESSED))
+_ARROW = (".arrow", ".feather", ".ipc")
+_TFRECORD = tuple(kind + packed for kind in (".tfrecord", ".tfrecords") for packed in ("", ".gz"))
+_TABLES = (*_PARQUET, *_CSV, *_JSON, *_ARROW, *_TFRECORD)
+_KNOWN = (
+    "Parquet, CSV, JSON lines (.jsonl), Arrow IPC (.arrow, .feather), TFRecord, .npz, IDX images, a folder of image "
+    "folders, or sample:NAME"
+)
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -51,6 +63,8 @@ class Sources:
         for role, source in self.by_role.items():
             if isinstance(source, samples.SampleTable | samples.SampleImages):
                 found[role] = samples.fingerprint(source.name)
+            if isinstance(source, ImageTable):
+                found |= image_fingerprints(source)
         return found
 
 
@@ -60,25 +74,32 @@ def find(data: DataSection, task: Task) -> Sources:
     Raises:
         DataError: nothing there, an unknown type, or one that does not fit the task.
     """
-    train = find_one("data.train", data.train, data.label, task)
+    train = find_one("data.train", data.train, data, task)
     test = None
     if data.test is not None:
-        test = find_one("data.test", data.test, data.label, task)
+        test = find_one("data.test", data.test, data, task)
     elif isinstance(train, ArrayTable | ArrayImages) and has_test(train.files[0]):
         test = dataclasses.replace(train, role="test")
     return Sources(train=train, test=test)
 
 
-def find_one(key: str, uri: str, label: str, task: Task) -> Source:
+def find_one(key: str, uri: str, data: DataSection, task: Task) -> Source:
     """The source that one URI names.
 
     Raises:
         DataError: see `find`.
     """
-    source = _find(key, uri, label, task)
+    source = _find(key, uri, data, task)
+    if data.image is not None:
+        if source.kind == "image":
+            raise DataError(f"data.image: {uri!r} is {source.form}, which has no columns; remove data.image")
+        table = cast("TableSource", source)
+        return ImageTable(table=table, column=data.image, label=data.label, key=data.split.key)
     wanted = "image" if task == "image_classification" else "table"
     if source.kind != wanted:
         fix = "task: image_classification" if source.kind == "image" else "a tabular task"
+        if source.kind == "table":
+            fix += ", or name the column of image paths in data.image"
         raise DataError(
             f"{key}: {uri!r} is {source.form}, which holds {'images' if source.kind == 'image' else 'a table'}; "
             f"task {task} cannot use it. Set {fix}, or name other data"
@@ -86,7 +107,8 @@ def find_one(key: str, uri: str, label: str, task: Task) -> Source:
     return source
 
 
-def _find(key: str, uri: str, label: str, task: Task) -> Source:
+def _find(key: str, uri: str, data: DataSection, task: Task) -> Source:
+    label = data.label
     if uri.startswith(samples.PREFIX):
         name = samples.check_name(uri, label)
         if task == "image_classification" and name == "digits":
@@ -98,15 +120,17 @@ def _find(key: str, uri: str, label: str, task: Task) -> Source:
         if len(files) > 1:
             raise DataError(f"{key}: {uri!r} matches {len(files)} IDX files; name one")
         return IdxSource(files=(files[0], labels_file(files[0])), label=label)
-    tables = [file for file in files if file.lower().endswith((*_PARQUET, *_CSV))]
+    tables = [file for file in files if file.lower().endswith(_TABLES)]
+    if is_folder and data.image is not None and not tables:
+        raise DataError(f"data.image: the folder {uri!r} holds no table; name the table of paths and labels")
     if is_folder and not tables:
         if any(file.lower().endswith(SUFFIXES) for file in files) or task == "image_classification":
             return ImageFolder(root=root, label=label, files=class_images(root, files))
-        raise DataError(f"{key}: the folder {uri!r} holds no Parquet or CSV files; nasflow reads {_KNOWN}")
-    return _by_suffix(key, uri, tables if is_folder else files, label, task)
+        raise DataError(f"{key}: the folder {uri!r} holds no table; nasflow reads {_KNOWN}")
+    return _by_suffix(key, uri, tables if is_folder else files, data, task)
 
 
-def _by_suffix(key: str, uri: str, files: list[str], label: str, task: Task) -> Source:
+def _by_suffix(key: str, uri: str, files: list[str], data: DataSection, task: Task) -> Source:
     kinds = {_suffix_kind(file) for file in files}
     if len(kinds) > 1:
         raise DataError(f"{key}: {uri!r} matches files of several types ({', '.join(sorted(kinds))}); name one type")
@@ -114,10 +138,16 @@ def _by_suffix(key: str, uri: str, files: list[str], label: str, task: Task) -> 
         case "Parquet":
             return ParquetSource(files=tuple(files))
         case "CSV":
-            return CsvSource(files=tuple(files))
+            return CsvSource(files=tuple(files), options=data.csv)
+        case "JSON lines":
+            return JsonLines.of(tuple(files), data.label)
+        case "Arrow IPC":
+            return ArrowSource(files=tuple(files))
+        case "TFRecord":
+            return TfRecords.of(tuple(files), data.label)
         case "npz" if len(files) == 1:
             kind = ArrayImages if task == "image_classification" else ArrayTable
-            return kind(files=tuple(files), label=label)
+            return kind(files=tuple(files), label=data.label)
         case "npz":
             raise DataError(f"{key}: {uri!r} matches {len(files)} .npz files; name one")
     raise DataError(f"{key}: {files[0]!r} is of a type that nasflow does not read; it reads {_KNOWN}")
@@ -125,10 +155,10 @@ def _by_suffix(key: str, uri: str, files: list[str], label: str, task: Task) -> 
 
 def _suffix_kind(file: str) -> str:
     name = file.lower()
-    if name.endswith(_PARQUET):
-        return "Parquet"
-    if name.endswith(_CSV):
-        return "CSV"
+    forms = {"Parquet": _PARQUET, "CSV": _CSV, "JSON lines": _JSON, "Arrow IPC": _ARROW, "TFRecord": _TFRECORD}
+    for form, suffixes in forms.items():
+        if name.endswith(suffixes):
+            return form
     return "npz" if name.endswith(".npz") else Path(name).suffix or "no suffix"
 
 
