@@ -128,8 +128,8 @@ class DataSection(Section):
     """Where the data is, and what is to be predicted."""
 
     train: str = Field(min_length=1)
-    """Parquet, CSV, JSON lines, Arrow IPC or TFRecord (one file, a folder or a glob), `.npz`, an IDX images file, a folder
-    of one image folder a class, or `sample:NAME` (digits, breast_cancer, wine, iris, diabetes). Local or `gs://`."""
+    """Parquet, CSV, JSON lines, Arrow IPC or TFRecord (one file, a folder or a glob), `.npz`, an IDX images file, a
+    folder of one image folder a class, or `sample:NAME` (digits, breast_cancer, wine, iris, diabetes). Local or `gs://`."""
     test: str | None = None
     """A separate test set of the same form; left out, `split.test` of the rows are held out."""
     label: str = Field(min_length=1)
