@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from nasflow.core.errors import NasflowError, SpecError, UserError
+from nasflow_pipelines.cli_deploy import deploy
 from nasflow_pipelines.cli_models import models, serve
 from nasflow_pipelines.cli_server import schedule, schedules, submit, upload
 
@@ -164,7 +165,7 @@ def report(path: Path, *, open_: bool) -> None:
         click.launch(str(page))
 
 
-for _command in (upload, submit, schedule, schedules, models, serve):
+for _command in (upload, submit, schedule, schedules, models, serve, deploy):
     main.add_command(_command)
 
 if __name__ == "__main__":
