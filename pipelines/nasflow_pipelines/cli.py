@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from nasflow.core.errors import NasflowError, SpecError, UserError
+from nasflow_pipelines.cli_deploy import deploy
 from nasflow_pipelines.cli_models import models, serve
 from nasflow_pipelines.cli_server import schedule, schedules, submit, upload
 
@@ -136,13 +137,17 @@ def run(
 @_FILE
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="pipeline.yaml")
 @click.option("--work-dir", help="Default of the pipeline's work_dir parameter: a gs:// prefix.")
+@click.option(
+    "--target", type=click.Choice(["kfp", "argo"]), default="kfp", show_default=True, help="For which server."
+)
 @_SET
-def compile_(file: Path, output: Path, work_dir: str | None, overrides: tuple[str, ...]) -> None:
-    """Compile the pipeline for a Kubeflow Pipelines server."""
+def compile_(file: Path, output: Path, work_dir: str | None, target: str, overrides: tuple[str, ...]) -> None:
+    """Compile the pipeline for a Kubeflow Pipelines server, or as a plain Argo Workflow."""
     from nasflow.core import spec_file
-    from nasflow_pipelines import compiling
+    from nasflow_pipelines import argo, compiling
 
-    compiling.compile_to(spec_file.load(file, overrides), output, work_dir=work_dir)
+    write = argo.compile_to if target == "argo" else compiling.compile_to
+    write(spec_file.load(file, overrides), output, work_dir=work_dir)
     click.echo(f"wrote {output}")
 
 
@@ -164,7 +169,7 @@ def report(path: Path, *, open_: bool) -> None:
         click.launch(str(page))
 
 
-for _command in (upload, submit, schedule, schedules, models, serve):
+for _command in (upload, submit, schedule, schedules, models, serve, deploy):
     main.add_command(_command)
 
 if __name__ == "__main__":

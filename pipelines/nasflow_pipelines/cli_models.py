@@ -9,7 +9,7 @@ import click
 
 from nasflow.core.errors import UserError
 
-_REGISTRY = click.option(
+registry_option = click.option(
     "--registry",
     "store",
     callback=lambda _context, _option, value: _open(value),
@@ -23,7 +23,7 @@ def models() -> None:
 
 
 @models.command("list")
-@_REGISTRY
+@registry_option
 def models_list(store: Any) -> None:
     """All models, with their versions and aliases."""
     for name in store.models():
@@ -34,10 +34,10 @@ def models_list(store: Any) -> None:
 
 @models.command("show")
 @click.argument("model")
-@_REGISTRY
+@registry_option
 def models_show(model: str, store: Any) -> None:
     """One version as JSON: NAME (its latest), NAME@ALIAS or NAME@VERSION."""
-    click.echo(_version(store, model).model_dump_json(indent=2))
+    click.echo(version_of(store, model).model_dump_json(indent=2))
 
 
 @models.command("promote")
@@ -45,7 +45,7 @@ def models_show(model: str, store: Any) -> None:
 @click.argument("version", type=int)
 @click.option("--alias", default="champion", show_default=True)
 @click.option("--expect", type=int, help="The version that is to be replaced. [default: the one there now]")
-@_REGISTRY
+@registry_option
 def models_promote(name: str, version: int, alias: str, expect: int | None, store: Any) -> None:
     """Point an alias at a version; refused (exit 75) if another promotion came first."""
     before = store.aliases(name).get(alias) if expect is None else expect
@@ -56,7 +56,7 @@ def models_promote(name: str, version: int, alias: str, expect: int | None, stor
 @models.command("rollback")
 @click.argument("name")
 @click.option("--alias", default="champion", show_default=True)
-@_REGISTRY
+@registry_option
 def models_rollback(name: str, alias: str, store: Any) -> None:
     """Point an alias back at the version it had before."""
     click.echo(f"{name}@{alias}: back to {store.rollback(name, alias).version}")
@@ -66,10 +66,10 @@ def models_rollback(name: str, alias: str, store: Any) -> None:
 @click.argument("model")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@_REGISTRY
+@registry_option
 def serve(model: str, port: int, host: str, store: Any) -> None:
     """Serve a registered model until stopped: NAME (its champion), NAME@ALIAS or NAME@VERSION."""
-    version = _version(store, model, default_alias="champion")
+    version = version_of(store, model, default_alias="champion")
     place = ["--bundle", version.bundle_uri, "--name", version.name, "--host", host, "--port", str(port)]
     place += ["--digest", version.bundle_digest]  # a bundle that was changed since is refused
     click.echo(f"starting {version.name} version {version.version} on http://{host}:{port}; Ctrl-C stops it", err=True)
@@ -85,7 +85,7 @@ def _open(given: str | None) -> Any:
     return FileRegistry(registries.find(given, environment=os.environ, folder=Path.cwd()))
 
 
-def _version(store: Any, model: str, default_alias: str | None = None) -> Any:
+def version_of(store: Any, model: str, default_alias: str | None = None) -> Any:
     """NAME, NAME@ALIAS or NAME@VERSION; NAME alone is the default alias or, without one, the latest version."""
     name, _, which = model.partition("@")
     if which.isdigit():

@@ -32,6 +32,7 @@ def write(root: Path) -> list[Path]:
     from kfp import compiler
 
     from nasflow import ops
+    from nasflow_pipelines import argo
     from nasflow_pipelines.compiling import compile_to
 
     paths: list[Path] = []
@@ -44,6 +45,8 @@ def write(root: Path) -> list[Path]:
     for name, content in EXPERIMENTS.items():
         paths.append(root / "tests" / "contract" / "goldens" / f"{name}.yaml")
         compile_to(ExperimentSpec.model_validate(content), paths[-1])
+        paths.append(root / "tests" / "contract" / "goldens" / f"argo_{name}.yaml")
+        argo.compile_to(ExperimentSpec.model_validate(content), paths[-1])
     return paths
 
 

@@ -10,9 +10,9 @@ from nasflow.core.version import VERSION
 USER_ID = 65532
 """The images' user: numeric, so that Kubernetes can verify ``runAsNonRoot``."""
 
-_SPOT_LABEL = "cloud.google.com/gke-spot"
-_SHARED_MEMORY = "2Gi"  # TensorFlow and NCCL outgrow the container default of 64 MiB
-_CPU_TASK = ("1", "4G")
+SPOT_LABEL = "cloud.google.com/gke-spot"
+SHARED_MEMORY = "2Gi"  # TensorFlow and NCCL outgrow the container default of 64 MiB
+CPU_TASK = ("1", "4G")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Resources:
         """A task that needs no accelerator."""
         self._common(task, image)
         if self.cluster:
-            _limit(task, *_CPU_TASK)
+            _limit(task, *CPU_TASK)
         return task
 
     def accelerated(self, task: Any) -> Any:
@@ -78,7 +78,7 @@ def _shared_memory(task: Any) -> None:
         volume_name="dshm",
         mount_path="/dev/shm",  # noqa: S108  # the mount itself
         medium="Memory",
-        size_limit=_SHARED_MEMORY,
+        size_limit=SHARED_MEMORY,
     )
 
 
@@ -91,5 +91,5 @@ def _accelerate(task: Any, accelerator: AcceleratorSection) -> None:
     if accelerator.pool:
         kubernetes.add_node_selector(task, label_key=accelerator.pool_label, label_value=accelerator.pool)
     if accelerator.spot:
-        kubernetes.add_node_selector(task, label_key=_SPOT_LABEL, label_value="true")
-        kubernetes.add_toleration(task, key=_SPOT_LABEL, operator="Equal", value="true", effect="NoSchedule")
+        kubernetes.add_node_selector(task, label_key=SPOT_LABEL, label_value="true")
+        kubernetes.add_toleration(task, key=SPOT_LABEL, operator="Equal", value="true", effect="NoSchedule")

@@ -63,6 +63,8 @@ def _prediction(folder: Path, *, deployed: bool) -> list[tuple[str, str]]:
     if not deployed or not Endpoint.exists(uri):
         return []
     endpoint = Endpoint.read(uri)
+    if "prediction.json" not in endpoint.files:
+        return [("manifest", f"{uri}/inferenceservice.yaml; commit it, or kubectl apply --server-side -f it")]
     registry = RegisteredModel.read(str(folder / "documents" / "register")).registry
     agreed = f"{endpoint.golden_rows} golden rows answered as evaluated"
     exchange = endpoint.json("prediction.json")

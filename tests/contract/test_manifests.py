@@ -89,6 +89,14 @@ def test_the_runner_may_do_nothing_by_wildcard_and_reads_only_named_secrets() ->
             assert rule["resourceNames"]
 
 
+def test_the_runner_has_every_right_on_inference_services_that_deploy_uses_and_no_other() -> None:
+    from nasflow.deploy.cluster import VERBS
+
+    role = _objects((MANIFESTS / "base/rbac.yaml").read_text())[0]
+    (rule,) = [rule for rule in role["rules"] if "serving.kserve.io" in rule["apiGroups"]]
+    assert rule == {"apiGroups": ["serving.kserve.io"], "resources": ["inferenceservices"], "verbs": list(VERBS)}
+
+
 def test_whatever_the_quota_counts_has_a_default() -> None:
     """Kubernetes refuses a container without a request or limit that a quota counts; the LimitRange fills them in."""
     quota, limits = _objects((MANIFESTS / "base/quota.yaml").read_text())

@@ -6,7 +6,7 @@ import logging
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +24,29 @@ from nasflow.core.task import stop_on_signals, task
 logger = logging.getLogger(__name__)
 
 
-def command(step: str, spec_class: type[Section], inputs: Mapping[str, type[Document]]) -> click.Command:
+def command(
+    step: str,
+    spec_class: type[Section],
+    inputs: Mapping[str, type[Document]],
+    facts: Mapping[str, Callable[[Any], str]] | None = None,
+) -> click.Command:
     """The command of one step.
 
     Args:
         step: Its package: ``nasflow.<step>.step.run`` does the work.
         spec_class: What of the experiment the step depends on; ``--help`` prints its fields.
         inputs: The documents that it reads, by the name of `run`'s argument.
+        facts: What an orchestrator may need of the finished document for a condition: ``--NAME-file`` gets its text.
     """
 
     def main(
-        *, spec: Path, overrides: tuple[str, ...], output: str, work_dir: str | None, run_id: str | None, **uris: str
+        *, spec: Path, overrides: tuple[str, ...], output: str, work_dir: str | None, run_id: str | None, **given: Any
     ) -> None:
         log.set_up()
         place = work_dir or str(Path(output) / "work")
         try:
             experiment = spec_file.load(spec, overrides)
-            documents = {name: kind.read(uris[name]) for name, kind in inputs.items()}
+            documents = {name: kind.read(given[name]) for name, kind in inputs.items()}
             assert_writable(place)
             assert_writable(output)
         except NasflowError as error:
@@ -49,6 +55,9 @@ def command(step: str, spec_class: type[Section], inputs: Mapping[str, type[Docu
         def work() -> Document:
             run = importlib.import_module(f"nasflow.{step}.step").run
             made: Document = run(spec_class.of(experiment), **documents, work_dir=place, output=output)  # type: ignore[attr-defined]  # every step's spec has `of`
+            for fact, of in (facts or {}).items():
+                if (path := given[f"{fact}_file"]) is not None:
+                    path.write_text(of(made), encoding="utf-8")
             return made
 
         if run_id is not None:
@@ -73,6 +82,12 @@ def command(step: str, spec_class: type[Section], inputs: Mapping[str, type[Docu
             ["--output"], required=True, metavar="DIR", help="Directory for the document; its path is printed."
         ),
         click.Option(["--work-dir"], metavar="URI", help="Big files and unfinished work. [default: OUTPUT/work]"),
+        *(
+            click.Option(
+                [f"--{fact}-file"], type=click.Path(path_type=Path), help=f"Write `{fact}` there, for a condition."
+            )
+            for fact in facts or {}
+        ),
         click.Option(["--run-id"], help="Leave a record at WORK_DIR/runs/RUN_ID/, as a pipeline's task does."),
     ]
     return _StepCommand(

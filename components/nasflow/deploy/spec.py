@@ -1,19 +1,23 @@
 """What the deploy step depends on."""
 
-from typing import Literal, Self
+from typing import Self
 
-from nasflow.core.spec import ExperimentSpec, Section
+from nasflow.core.spec import DeploySection, ExperimentSpec
+from nasflow.core.version import VERSION
 
 
-class DeploySpec(Section):
+class DeploySpec(DeploySection):
     """The deploy step's part of an experiment."""
 
-    target: Literal["local"] = "local"
-    """`local`: a server on loopback answers the golden rows, then stops."""
-    timeout_seconds: int = 120
-    """The server must be ready by then."""
+    image_prefix: str = "nasflow"
+    """As `resources.image_prefix`."""
 
     @classmethod
     def of(cls, experiment: ExperimentSpec) -> Self:
         """Takes the parts that matter."""
-        return cls(target=experiment.deploy.target, timeout_seconds=experiment.deploy.timeout_seconds)
+        return cls(**dict(experiment.deploy), image_prefix=experiment.resources.image_prefix)
+
+    @property
+    def server_image(self) -> str:
+        """The image that serves."""
+        return self.image or f"{self.image_prefix}/server:{VERSION}"

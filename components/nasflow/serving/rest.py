@@ -29,6 +29,8 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 
+from nasflow.serving.metrics import Counted
+
 logger = logging.getLogger(__name__)
 
 _STATUS: dict[type[Exception], int] = {
@@ -97,6 +99,7 @@ class _Rest(RESTServer):
 
     def _add_middlewares(self, app: Any) -> None:
         app.add_middleware(_BodyLimit, max_bytes=self.max_body_bytes)  # kserve's own adds a log line a request
+        app.add_middleware(Counted)  # last added, outermost: counts what the limit refuses, too
 
 
 class _CheckedDataPlane(DataPlane):

@@ -1,0 +1,114 @@
+"""The plain Argo Workflow: what refers to something finds it, and every command line is one that its step takes."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from nasflow.core import spec_file
+from nasflow.core.errors import UserError
+from nasflow.core.spec import ExperimentSpec
+from nasflow_pipelines import argo, cli, goldens
+
+GOLDENS = Path(__file__).parent / "goldens"
+STEPS = ("preprocess", "search", "train", "evaluate", "register", "deploy")
+
+
+def committed(name):
+    return yaml.safe_load((GOLDENS / f"argo_{name}.yaml").read_text())
+
+
+def templates(workflow):
+    return {each["name"]: each for each in workflow["spec"]["templates"]}
+
+
+def tasks(workflow):
+    return {each["name"]: each for each in templates(workflow)["nasflow"]["dag"]["tasks"]}
+
+
+@pytest.mark.parametrize("name", goldens.EXPERIMENTS)
+def test_every_reference_is_met(name):
+    workflow = committed(name)
+    assert set(tasks(workflow)) == set(STEPS)
+    for task in tasks(workflow).values():
+        assert task["template"] in templates(workflow)
+        assert set(task.get("dependencies", ())) <= set(tasks(workflow))
+    for step in STEPS:
+        arguments = templates(workflow)[step]["container"]["args"]
+        read = {value.rpartition("/")[2] for value in arguments if "/documents/" in value} - {step}
+        assert read == set(tasks(workflow)[step].get("dependencies", ()))
+        volumes = {each["name"] for each in templates(workflow)[step].get("volumes", ())}
+        assert {each["name"] for each in templates(workflow)[step]["container"].get("volumeMounts", ())} == volumes
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_takes_its_command_line(step, tmp_path):
+    """Parsed by the step's own command; it stops at documents that are not there, not at an unknown option."""
+    container = templates(committed("cpu"))[step]["container"]
+    assert container["command"] == ["python", "-m", f"nasflow.{step}"]
+    main = importlib.import_module(f"nasflow.{step}.__main__").main
+    with main.make_context(step, list(container["args"])) as context:
+        assert context.params["spec"] == Path("/tmp/nasflow/experiment.json")
+        assert context.params["run_id"] == "{{workflow.uid}}"
+        assert all(context.params[name] is not None for name in argo.STEPS[step][1])
+
+
+def test_deploy_waits_for_promotion():
+    workflow = committed("cpu")
+    assert tasks(workflow)["deploy"]["when"] == "{{tasks.evaluate.outputs.parameters.promoted}} == true"
+    (output,) = templates(workflow)["evaluate"]["outputs"]["parameters"]
+    path = output["valueFrom"]["path"]
+    assert ["--promoted-file", path] == templates(workflow)["evaluate"]["container"]["args"][-2:]
+
+
+def test_the_spec_travels_as_a_parameter():
+    workflow = committed("gpu_spot")
+    parameters = {each["name"]: each.get("value") for each in workflow["spec"]["arguments"]["parameters"]}
+    experiment = ExperimentSpec.model_validate(goldens.EXPERIMENTS["gpu_spot"])
+    assert spec_file.from_json(parameters["spec"]) == experiment
+    assert parameters["work-dir"] is None  # a submission must name one
+    assert argo.workflow(experiment, work_dir="gs://b/w")["spec"]["arguments"]["parameters"][0]["value"] == "gs://b/w"
+
+
+def test_gpus_spot_nodes_retries_and_images():
+    found = templates(committed("gpu_spot"))
+    for step in ("search", "train", "evaluate"):
+        template = found[step]
+        assert template["container"]["image"].startswith("europe-docker.pkg.dev/project/nasflow/trainer-gpu:")
+        assert template["container"]["resources"]["limits"] == {"cpu": "8", "memory": "32G", "nvidia.com/gpu": "2"}
+        assert template["nodeSelector"] == {
+            "cloud.google.com/gke-nodepool": "a100",
+            "cloud.google.com/gke-spot": "true",
+        }
+        assert [each["key"] for each in template["tolerations"]] == ["nvidia.com/gpu", "cloud.google.com/gke-spot"]
+        assert template["activeDeadlineSeconds"] == 12 * 3600
+        assert template["retryStrategy"]["limit"] == "3"
+        assert template["retryStrategy"]["expression"] == "asInt(lastRetry.exitCode) != 2"
+    assert "nodeSelector" not in found["preprocess"]
+    assert found["deploy"]["container"]["image"].split("/")[-1].startswith("server:")
+
+
+def test_pods_are_restricted():
+    workflow = committed("cpu")
+    assert workflow["spec"]["securityContext"]["runAsNonRoot"] is True
+    for step in STEPS:
+        context = templates(workflow)[step]["container"]["securityContext"]
+        assert context == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def test_the_command_writes_it(tmp_path):
+    file = tmp_path / "e.yaml"
+    file.write_text("{task: tabular_regression, data: {train: 'gs://b/a.csv', label: y}}")
+    out = tmp_path / "deep" / "workflow.yaml"
+    command = ["compile", str(file), "--target", "argo", "-o", str(out), "--work-dir", "gs://b/w"]
+    done = CliRunner().invoke(cli.main, [*command, "--set", "resources.service_account=runner"])
+    assert done.exit_code == 0, done.output
+    workflow = yaml.safe_load(out.read_text())
+    assert (workflow["kind"], workflow["spec"]["serviceAccountName"]) == ("Workflow", "runner")
+
+
+def test_another_suffix_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"must end in \.yaml"):
+        argo.compile_to(ExperimentSpec.model_validate(goldens.EXPERIMENTS["cpu"]), tmp_path / "w.json")

@@ -1,0 +1,83 @@
+"""Target `docker`: the server's image on loopback; the container before serves until the next has passed."""
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasflow.core.artifacts import External, bundle_digest
+from nasflow.core.errors import NasflowError
+from nasflow.deploy.container import LABEL, container_server
+from nasflow.deploy.isvc import Release
+from nasflow.deploy.smoke import bundle_rows, compare
+from nasflow.deploy.spec import DeploySpec
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+NAME = "nasflow-deploy-test"
+SPEC = DeploySpec(target="docker", port=0, timeout_seconds=120)
+
+
+@pytest.fixture
+def containers(docker_client: Any, images: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
+    def found() -> dict[str, Any]:
+        all_of_them = docker_client.containers.list(all=True, filters={"label": f"{LABEL}={NAME}"})
+        return {each.name: each for each in all_of_them}
+
+    yield found
+    for each in found().values():
+        each.remove(force=True)
+
+
+def release(version: int, bundle: Path) -> Release:
+    paths = [path for path in bundle.rglob("*") if path.is_file()]
+    files = {path.relative_to(bundle).as_posix(): External.of(str(path)) for path in paths}
+    return Release(name=NAME, version=version, bundle_uri=str(bundle), bundle_digest=bundle_digest(files))
+
+
+def ready(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{url}/v2/models/{NAME}/ready", timeout=20) as response:
+        return bool(json.load(response)["ready"])
+
+
+def test_a_version_replaces_the_one_before_only_if_it_passes(
+    handmade_bundle: Callable[..., Path], containers: Callable[[], dict[str, Any]]
+) -> None:
+    bundle = handmade_bundle("regression")
+    with container_server(SPEC, release(1, bundle)) as server:
+        assert compare(server, str(bundle), bundle_rows(str(bundle))) < 1e-6
+    assert ready(server.url)
+    assert set(containers()) == {f"nasflow-{NAME}"}
+    first = containers()[f"nasflow-{NAME}"]
+    assert first.attrs["State"]["Health"]["Status"] == "healthy"
+    assert first.attrs["HostConfig"]["ReadonlyRootfs"] is True
+    (binding,) = first.attrs["NetworkSettings"]["Ports"]["8080/tcp"]
+    assert binding["HostIp"] == "127.0.0.1"
+
+    with pytest.raises(NasflowError, match="wrong answer"), container_server(SPEC, release(2, bundle)):
+        raise NasflowError("wrong answer")
+    assert containers()[f"nasflow-{NAME}"].id == first.id
+    assert ready(server.url)
+
+    with container_server(SPEC, release(3, bundle)) as third:
+        pass
+    assert set(containers()) == {f"nasflow-{NAME}"}
+    assert containers()[f"nasflow-{NAME}"].labels["nasflow.version"] == "3"
+    assert ready(third.url)
+
+
+def test_a_container_that_ends_is_shown_with_its_log(
+    handmade_bundle: Callable[..., Path], containers: Callable[[], dict[str, Any]]
+) -> None:
+    bundle = handmade_bundle("regression")
+    broken = Release(name=NAME, version=1, bundle_uri=str(bundle), bundle_digest="0" * 64)
+    with (
+        pytest.raises(NasflowError, match=r"(?s)the container ended with code 2; its log:.*digest"),
+        container_server(SPEC, broken),
+    ):
+        pass
+    assert containers() == {}
