@@ -50,7 +50,7 @@ from nasflow.spaces.parameters import (
     repair,
     sample,
 )
-from nasflow.strategies._base import Result, Status, Strategy
+from nasflow.strategies._base import Result, Status, Strategy, Suggestion
 
 T = TypeVar("T")
 
@@ -197,7 +197,10 @@ class StrategyConformance:
     def result(self, number: int, values: Mapping[str, Any], status: Status = "completed") -> Result:
         """How a trial ends here."""
         score = self.score(values) if status == "completed" else None
-        return Result(trial_id=f"{number:04d}", values=dict(values), status=status, score=score, epochs=1)
+        granted = _granted(values)
+        return Result(
+            trial_id=f"{number:04d}", values=dict(values), status=status, score=score, epochs=1, granted=granted
+        )
 
     def test_same_seed_and_history_same_suggestion(self) -> None:
         assert self.run(30) == self.run(30)
@@ -206,8 +209,9 @@ class StrategyConformance:
         assert [r.values for r in self.run(30, seed=1)] != [r.values for r in self.run(30, seed=2)]
 
     def test_never_suggests_a_point_twice(self) -> None:
-        values = [key(result.values) for result in self.run(40)]
-        assert len(values) == len(set(values))
+        """But for more epochs."""
+        tried = [(key(result.values), result.granted) for result in self.run(40)]
+        assert len(tried) == len(set(tried))
 
     def test_suggests_exactly_the_active_parameters(self) -> None:
         for result in self.run(40):
@@ -217,8 +221,8 @@ class StrategyConformance:
         history = self.run(16)
         suggestions = self.ask(history, n=5)
         assert len(suggestions) == 5
-        tried = {key(result.values) for result in history}
-        assert len({key(values) for values in suggestions} - tried) == 5
+        tried = {(key(result.values), result.granted) for result in history}
+        assert len({(key(values), _granted(values)) for values in suggestions} - tried) == 5
 
     def test_resumed_study_equals_the_uninterrupted_one(self) -> None:
         whole = self.run(24)
@@ -232,11 +236,19 @@ class StrategyConformance:
             suggestions = self.make().suggest(parameters, (), history, 1, rng)
             if not suggestions:
                 break
-            values = dict(suggestions[0])
+            values, granted = dict(suggestions[0]), _granted(suggestions[0])
             history.append(
-                Result(trial_id=str(number), values=values, status="completed", score=number / 100, epochs=1)
+                Result(
+                    trial_id=str(number),
+                    values=values,
+                    status="completed",
+                    score=number / 100,
+                    epochs=1,
+                    granted=granted,
+                )
             )
-        assert len({key(result.values) for result in history}) == len(history) == 21
+        assert len({key(result.values) for result in history}) == 21
+        assert len({(key(result.values), result.granted) for result in history}) == len(history) < 100
 
     def test_asks_for_more_than_the_space_has(self) -> None:
         parameters = (Choice(name="width", values=(16, 32, 64)),)
@@ -260,6 +272,10 @@ class StrategyConformance:
         for number in range(30):
             history.append(self.result(number, self.ask(history)[0], status))
         assert len({key(result.values) for result in history}) == 30
+
+
+def _granted(values: Mapping[str, Any]) -> int | None:
+    return values.epochs if isinstance(values, Suggestion) else None
 
 
 class RegistryConformance:

@@ -57,7 +57,7 @@ def check_inputs(experiment: ExperimentSpec, *, file: Path) -> None:
     except SpecError as error:
         problems += error.problems
     try:
-        check_strategy(experiment.search.strategy)
+        check_strategy(experiment.search.strategy, experiment.search.settings)
     except SpecError as error:
         problems += error.problems
     if problems:

@@ -63,6 +63,10 @@ def unknown_strategy(folder: Path) -> dict[str, Any]:
     return tabular(table_csv(folder / "t.csv"), search={"strategy": "evolutoin"})
 
 
+def unknown_setting(folder: Path) -> dict[str, Any]:
+    return tabular(table_csv(folder / "t.csv"), search={"strategy": "genetic", "settings": {"populaton": 20}})
+
+
 def unknown_space(folder: Path) -> dict[str, Any]:
     return tabular(table_csv(folder / "t.csv"), search={"space": "cnnn"})
 
@@ -127,6 +131,7 @@ CASES: list[tuple[Callable[[Path], dict[str, Any]], list[str]]] = [
     (missing_label, ["'y'", "target_class"]),
     (one_class, ["same", "class"]),
     (unknown_strategy, ["evolutoin", "evolution"]),
+    (unknown_setting, ["search.settings.populaton", "population"]),
     (unknown_space, ["cnnn", "cnn"]),
     (impossible_constraint, ["constraints.parameters"]),
     (unparsable_rows, ["max_bad_fraction", "oops", "t.csv"]),

@@ -184,7 +184,14 @@ class SearchSection(Section):
     space: str = "auto"
     """`cnn`, `mlp`, `auto` (by the task) or `package.module:factory` (makes a nasflow Space)."""
     strategy: str = "auto"
-    """`auto`, `random`, `evolution`, `hyperband`, `bayesian` or `package.module:factory`."""
+    """`auto`, `random`, `grid`, `greedy`, `hill_climb`, `genetic`, `evolution`, `tpe`, `predictor`, `reinforce`,
+    `asha`, `hybrid`, Keras Tuner's `hyperband` and `bayesian`, or `package.module:factory`."""
+    settings: dict[str, Any] = {}
+    """Settings of the strategy; left out, its defaults. `genetic`: population, tournament, mating, crossover, mutation,
+    elites. `evolution`: population, sample, crossover. `hill_climb`: step, first. `grid`, `greedy`: points. `tpe`:
+    startup, gamma, candidates, prior. `predictor`: startup, trees, candidates, elites, random_share. `reinforce`:
+    rate, baseline, entropy, bins. `asha`: factor, rungs, min_epochs. `hybrid`: parts, mode, weights, trials, settings.
+    `auto`: neighbours, evolution, incumbent_share, random_share. A dotted path's factory is called with them."""
     budget: BudgetSection = BudgetSection()
     """Trials, hours, epochs."""
 

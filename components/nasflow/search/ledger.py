@@ -59,7 +59,14 @@ class Record:
         if self.status == "running":
             raise ValueError(f"trial {self.trial_id} has not ended")
         score = None if self.score is None else sign * self.score
-        return Result(trial_id=self.trial_id, values=self.values, status=self.status, score=score, epochs=self.epochs)
+        return Result(
+            trial_id=self.trial_id,
+            values=self.values,
+            status=self.status,
+            score=score,
+            epochs=self.epochs,
+            granted=self.control.get("tuner/epochs"),
+        )
 
 
 class Ledger:

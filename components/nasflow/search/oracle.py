@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import keras_tuner
@@ -25,8 +26,7 @@ from nasflow.search.limits import Draft
 from nasflow.search.study import Study
 from nasflow.spaces.parameters import key
 from nasflow.strategies._base import Strategy, Suggestion
-from nasflow.strategies.auto import Auto
-from nasflow.strategies.registry import get_strategy
+from nasflow.strategies.registry import check_strategy, get_strategy
 
 logger = logging.getLogger(__name__)
 
@@ -161,13 +161,23 @@ class StrategyOracle(LedgerOracle):
             suggestions = self._strategy.suggest(study.parameters, study.space.presets(), study.history, 1, rng)
             if not suggestions:
                 return None
-            parents = suggestions[0].parents if isinstance(suggestions[0], Suggestion) else ()
-            draft = study.limits.draft(hyperparameters.point(study.parameters, suggestions[0], rng))
+            suggestion = suggestions[0]
+            parents = suggestion.parents if isinstance(suggestion, Suggestion) else ()
+            control = _control(suggestion)
+            draft = study.limits.draft(hyperparameters.point(study.parameters, suggestion, rng))
             if draft.excess == 0:
-                return Proposal(draft=draft, parents=parents)
+                return Proposal(draft=draft, parents=parents, control=control)
             study.reject(draft, "strategy", parents)
         shrunk = self.feasible(draft.values, study.rng())
-        return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk", parents=parents)
+        if shrunk is None:
+            return None
+        return Proposal(draft=shrunk, origin="shrunk", parents=parents, control=control)
+
+
+def _control(suggestion: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A suggestion's epochs, where it names some, as Keras Tuner's Hyperband hands them to its tuner."""
+    epochs = suggestion.epochs if isinstance(suggestion, Suggestion) else None
+    return {} if epochs is None else {"tuner/epochs": epochs}
 
 
 class Hyperband(LedgerOracle, HyperbandOracle):
@@ -235,22 +245,22 @@ class Bayesian(LedgerOracle, BayesianOptimizationOracle):
         return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk")
 
 
-def make_oracle(strategy: str, study: Study, *, tie: float = 0.0) -> LedgerOracle:
-    """The oracle of `search.strategy`, brought to where the study's ledger is. `tie`: differences of the score up to
-    this are noise.
+def make_oracle(
+    strategy: str, study: Study, *, settings: Mapping[str, Any] = MappingProxyType({}), tie: float = 0.0
+) -> LedgerOracle:
+    """The oracle of `search.strategy` with `search.settings`, brought to where the study's ledger is. `tie`:
+    differences of the score up to this are noise.
 
     Raises:
-        SpecError: no such strategy.
+        SpecError: no such strategy, or no such settings.
     """
+    check_strategy(strategy, settings)
     oracle: LedgerOracle
     if strategy == "hyperband":
         oracle = Hyperband(study)
     elif strategy == "bayesian":
         oracle = Bayesian(study)
     else:
-        chosen = get_strategy(strategy)
-        if isinstance(chosen, Auto):
-            chosen = dataclasses.replace(chosen, tie=tie)
-        oracle = StrategyOracle(study, chosen)
+        oracle = StrategyOracle(study, get_strategy(strategy, settings, tie=tie, epochs=study.epochs))
     oracle.replay()
     return oracle

@@ -85,11 +85,14 @@ def _order(record: Record, metric: Metric) -> tuple[float, int]:
 
 
 def _one_an_architecture(records: Sequence[Record]) -> list[Record]:
-    """Hyperband trains a point several times, and two points can mean the same architecture: the best counts."""
-    best: dict[str, Record] = {}
+    """Hyperband and ASHA train a point several times, and two points can mean the same architecture: the one that was
+    trained for the most epochs speaks for it; the best among equals. A short run's luck must not hide the whole one."""
+    chosen: dict[str, Record] = {}
     for record in records:
-        best.setdefault(record.architecture_id, record)
-    return list(best.values())
+        known = chosen.get(record.architecture_id)
+        if known is None or record.epochs > known.epochs:
+            chosen[record.architecture_id] = record
+    return [record for record in records if chosen[record.architecture_id] is record]
 
 
 def _first(chosen: Record, order: Sequence[Record]) -> tuple[Record, ...]:

@@ -29,11 +29,11 @@ def run(spec: SearchSpec, *, dataset: Dataset, work_dir: str, output: str) -> Se
     """Searches until the budget ends, or goes on where an earlier attempt stopped.
 
     Raises:
-        SpecError: an unknown space or strategy, or one that does not fit the task.
+        SpecError: an unknown space, strategy or setting, or one that does not fit the task.
         UserError: impossible constraints.
         NasflowError: every one of the first trials failed, or the time was over before one could end.
     """
-    check_strategy(spec.search.strategy)
+    check_strategy(spec.search.strategy, spec.search.settings)
     return run_once(
         "search",
         Search,
@@ -58,7 +58,7 @@ def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, 
     tensors = {split: read(dataset, split) for split in ("train", "validation")}
     rows = {split: values.rows for split, values in tensors.items()}
     tie = standard_error(spec.metric, 0.9, rows["validation"]) if spec.metric in ("accuracy", "auc") else 0.0
-    oracle = make_oracle(spec.search.strategy, study, tie=tie)
+    oracle = make_oracle(spec.search.strategy, study, settings=spec.search.settings, tie=tie)
     if done := len(study.ledger.records):
         logger.info("search goes on: %d trials in the ledger, %.0f s spent", done, study.ledger.seconds)
     data = Data(train=tensors["train"], validation=tensors["validation"], inputs=transform.inputs)

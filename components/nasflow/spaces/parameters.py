@@ -110,7 +110,7 @@ class Integer:
 
     def sample(self, rng: np.random.Generator) -> int:
         """Uniform, or with `log` uniform in the logarithm."""
-        return self._at(float(rng.random()))
+        return self.at(float(rng.random()))
 
     def snap(self, value: Any) -> int | None:
         """The nearest int in the range; None for what is no finite number."""
@@ -118,7 +118,7 @@ class Integer:
 
     def mutate(self, value: Value, rng: np.random.Generator) -> int:
         """Another int, normally distributed about this one on the parameter's scale."""
-        moved = self._at(_reflect(self.unit(value) + float(rng.normal(0, _MUTATION_SCALE))))
+        moved = self.at(_reflect(self.unit(value) + float(rng.normal(0, _MUTATION_SCALE))))
         if moved != value:
             return moved
         neighbours = [other for other in (int(value) - 1, int(value) + 1) if self.contains(other)]
@@ -132,7 +132,8 @@ class Integer:
             return (math.log(number) - low) / (high - low)
         return (number - self.low + 0.5) / self.count
 
-    def _at(self, unit: float) -> int:
+    def at(self, unit: float) -> int:
+        """The value at a place in [0, 1]."""
         if self.log:
             low, high = math.log(self.low - 0.5), math.log(self.high + 0.5)
             number = math.exp(low + unit * (high - low))
@@ -166,7 +167,7 @@ class Real:
 
     def sample(self, rng: np.random.Generator) -> float:
         """Uniform, or with `log` uniform in the logarithm."""
-        return self._at(float(rng.random()))
+        return self.at(float(rng.random()))
 
     def snap(self, value: Any) -> float | None:
         """The nearest float in the range; None for what is no finite number."""
@@ -175,7 +176,7 @@ class Real:
     def mutate(self, value: Value, rng: np.random.Generator) -> float:
         """Another float, normally distributed about this one on the parameter's scale, reflected at the ends."""
         while True:
-            moved = self._at(_reflect(self.unit(value) + float(rng.normal(0, _MUTATION_SCALE))))
+            moved = self.at(_reflect(self.unit(value) + float(rng.normal(0, _MUTATION_SCALE))))
             if moved != value:
                 return moved
 
@@ -186,8 +187,8 @@ class Real:
             return math.log(number / self.low) / math.log(self.high / self.low)
         return (number - self.low) / (self.high - self.low)
 
-    def _at(self, unit: float) -> float:
-        """Rounded to four significant digits: shorter to read, and the same for everybody."""
+    def at(self, unit: float) -> float:
+        """The value at a place in [0, 1], rounded to four significant digits: shorter to read, the same for all."""
         span = self.high - self.low
         number = self.low * (self.high / self.low) ** unit if self.log else self.low + unit * span
         return min(max(float(f"{number:.4g}"), self.low), self.high)

@@ -6,13 +6,22 @@ resumable without saved state: the ledger gives the same history, the same histo
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
+from pydantic import Field
 
 from nasflow.spaces.parameters import Parameter
 
 Status = Literal["completed", "failed", "infeasible"]
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def from_study(default: Any) -> Any:
+    """A field that the study fills in (see `nasflow.strategies.registry.get_strategy`); no user can set it."""
+    return dataclasses.field(default=default, metadata={"study": True})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +37,18 @@ class Result:
     """More is better, whatever the metric. None where there is no score; never NaN."""
     epochs: int
     """Epochs that it was trained for."""
+    granted: int | None = None
+    """Epochs that its suggestion asked for, whatever became of it; None: it left that to the study."""
 
 
 class Suggestion(dict[str, Any]):
     """Values with the trials that they descend from, for the report. A plain dict is a suggestion too."""
 
-    def __init__(self, values: Mapping[str, Any], *, parents: Iterable[str] = ()) -> None:
+    def __init__(self, values: Mapping[str, Any], *, parents: Iterable[str] = (), epochs: int | None = None) -> None:
+        """`epochs`: train for so many only; None: as many as the study gives a trial."""
         super().__init__(values)
         self.parents = tuple(parents)
+        self.epochs = epochs
 
 
 class Strategy(Protocol):
@@ -59,7 +72,8 @@ class Strategy(Protocol):
             rng: the only source of randomness.
 
         Returns:
-            Values of the active parameters only; none equal to another or to one in `history`.
+            Values of the active parameters only; none equal to another or to one in `history`, unless a `Suggestion`
+            asks for more epochs than that one got.
         """
 
 

@@ -8,13 +8,14 @@ better by more than the noise of the validation split.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Parameter
-from nasflow.strategies._base import Result, Suggestion, ranked
+from nasflow.strategies._base import Result, Share, Suggestion, from_study, ranked
 from nasflow.strategies.evolution import RegularizedEvolution
 from nasflow.strategies.novelty import Novelty
 
@@ -23,17 +24,17 @@ from nasflow.strategies.novelty import Novelty
 class Auto:
     """First one-gene neighbours of the best point (local search: White et al. 2020), then a mixture."""
 
-    neighbours: int = 8
+    neighbours: Annotated[int, Field(ge=0)] = 8
     """Trials after the presets that only change one gene of the incumbent."""
-    tie: float = 0.0
+    tie: float = from_study(0.0)
     """A preset stays the incumbent unless another point's score is better by more than this."""
     evolution: RegularizedEvolution = dataclasses.field(
         default_factory=lambda: RegularizedEvolution(population=8, sample=3, crossover=0.25)
     )
     """Makes the children that do not descend from the incumbent."""
-    incumbent_share: float = 0.5
+    incumbent_share: Share = 0.5
     """Later: probability of a neighbour of the incumbent."""
-    random_share: float = 0.1
+    random_share: Share = 0.1
     """Later: probability of a random point."""
 
     def suggest(

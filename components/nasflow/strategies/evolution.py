@@ -9,7 +9,7 @@ import numpy as np
 
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Parameter
-from nasflow.strategies._base import Result, Suggestion, ranked
+from nasflow.strategies._base import Positive, Result, Share, Suggestion, ranked
 from nasflow.strategies.novelty import Novelty
 
 
@@ -24,11 +24,11 @@ class RegularizedEvolution:
     Where we differ from the paper: smaller defaults (it used 100 and 25, for 20,000 trials), and optionally crossover.
     """
 
-    population: int = 10
+    population: Positive = 10
     """Results that live. Until there are so many, points are random."""
-    sample: int = 4
+    sample: Positive = 4
     """Members drawn, with replacement, for each tournament."""
-    crossover: float = 0.2
+    crossover: Share = 0.2
     """Probability that two tournaments' winners are crossed before the mutation; 0: the paper."""
 
     def suggest(

@@ -34,13 +34,13 @@ class Novelty:
                     suggestion = make()
                 except space.ParameterError:  # nothing to mutate: every active parameter has a single value
                     break
-                if self._take(suggestion):
+                if self.take(suggestion):
                     return suggestion
-        left = [values for values in every_point(self._parameters, limit=_ENUMERATED) if self._is_new(values)]
+        left = [values for values in every_point(self._parameters, limit=_ENUMERATED) if self.is_new(values)]
         if not left:
             return None
         suggestion = Suggestion(left[int(self._rng.integers(len(left)))])
-        self._take(suggestion)
+        self.take(suggestion)
         return suggestion
 
     def many(self, n: int, draw: Callable[[], Suggestion]) -> list[Suggestion]:
@@ -54,11 +54,13 @@ class Novelty:
         """A random point, new or not."""
         return Suggestion(space.sample(self._parameters, self._rng))
 
-    def _is_new(self, values: Mapping[str, Any]) -> bool:
+    def is_new(self, values: Mapping[str, Any]) -> bool:
+        """Whether the point was neither tried nor taken."""
         return space.key(values) not in self._seen
 
-    def _take(self, values: Mapping[str, Any]) -> bool:
-        new = self._is_new(values)
+    def take(self, values: Mapping[str, Any]) -> bool:
+        """Whether the point is new; from now on it is not."""
+        new = self.is_new(values)
         self._seen.add(space.key(values))
         return new
 

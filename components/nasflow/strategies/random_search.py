@@ -1,5 +1,6 @@
 """Random search (Bergstra & Bengio 2012): the control that every other strategy has to beat."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from nasflow.strategies._base import Result, Suggestion
 from nasflow.strategies.novelty import Novelty
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RandomSearch:
     """Independent draws, each parameter from its own distribution, never the same point twice."""
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nasflow.core.errors import UserError
+from nasflow.core.errors import SpecError, UserError
 from nasflow.core.spec import BudgetSection, ConstraintsSection
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.search.budget import Budget
@@ -20,7 +20,9 @@ from nasflow.spaces.parameters import key, problems
 INPUTS, OUTPUT = InputSpec(numeric=4), OutputSpec(classes=3)
 SPACE = MlpSpace(inputs=INPUTS, output=OUTPUT)
 BAYESIAN = pytest.param("bayesian", marks=pytest.mark.slow)  # a second a suggestion
-STRATEGIES = ["random", "evolution", "auto", "hyperband", BAYESIAN]
+OURS = ["random", "evolution", "auto", "grid", "greedy", "hill_climb", "genetic", "tpe", "reinforce", "hybrid"]
+PREDICTOR = pytest.param("predictor", marks=pytest.mark.slow)  # loads scikit-learn
+STRATEGIES = [*OURS, "asha", PREDICTOR, "hyperband", BAYESIAN]
 
 
 def open_study(uri, *, trials=14, constraints=None, metric="accuracy"):
@@ -92,7 +94,7 @@ def test_presets_enter_first_and_every_value_is_active(strategy, tmp_path):
         assert problems(SPACE.parameters(), record.values) == []
 
 
-@pytest.mark.parametrize("strategy", ["random", "evolution", "auto", BAYESIAN])
+@pytest.mark.parametrize("strategy", [*OURS, PREDICTOR, BAYESIAN])
 def test_no_point_is_tried_twice(strategy, tmp_path):
     study = open_study(tmp_path / "ledger")
     search(study, strategy)
@@ -111,6 +113,28 @@ def test_hyperband_promotes_the_best_of_a_bracket_to_more_epochs(tmp_path):
     assert [r.control["tuner/epochs"] for r in study.ledger.records[: len(SPACE.presets())]] == [9] * len(
         SPACE.presets()
     )
+
+
+def test_asha_promotes_to_more_epochs_and_starts_from_scratch(tmp_path):
+    study = open_study(tmp_path / "ledger", trials=30)
+    search(study, "asha")
+    presets = len(SPACE.presets())
+    assert [r.control for r in study.ledger.records[:presets]] == [{}] * presets  # all epochs
+    asked = [r.control["tuner/epochs"] for r in study.ledger.records[presets:]]
+    assert set(asked) == {1, 3, 9}
+    for record in study.ledger.records[presets:]:
+        if record.control["tuner/epochs"] > 1:
+            parent = study.ledger.get(record.parents[0])
+            assert record.values == parent.values
+            assert record.control["tuner/epochs"] == 3 * parent.control["tuner/epochs"]
+
+
+def test_settings_reach_the_strategy_of_a_study(tmp_path):
+    study = open_study(tmp_path / "ledger")
+    oracle = make_oracle("asha", study, settings={"rungs": 2, "factor": 9})
+    assert oracle._strategy.ladder() == (1, 9)
+    with pytest.raises(SpecError, match=r"search\.settings\.rung: unknown setting of asha; did you mean 'rungs'"):
+        make_oracle("asha", study, settings={"rung": 2})
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

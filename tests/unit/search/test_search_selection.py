@@ -63,6 +63,16 @@ def test_order_is_by_score_then_size_then_time_and_each_architecture_once():
     assert [record.trial_id for record in order] == ["c", "d", "b", "a"]
 
 
+def test_the_longest_training_speaks_for_an_architecture():
+    records = [
+        trial("p", 0.8, origin="preset"),
+        trial("short", 0.95, epochs=3, architecture="a"),
+        trial("whole", 0.94, epochs=10, architecture="a"),
+    ]
+    order = select(records, "accuracy", validation_rows=400, epochs=10).order
+    assert [record.trial_id for record in order] == ["whole", "p"]
+
+
 def test_nothing_completed():
     selection = select([trial("f", None, status="failed")], "accuracy", validation_rows=10, epochs=1)
     assert (selection.order, selection.reason) == ((), "no trial completed")

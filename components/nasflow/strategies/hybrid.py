@@ -1,0 +1,102 @@
+"""Several strategies in one study: one after the other, or mixed."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from nasflow.spaces.parameters import Parameter
+from nasflow.strategies._base import Result, Strategy, from_study
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Hybrid:
+    """Each suggestion comes from one of `parts`, which all see the whole history: what one finds, the others build on.
+
+    The default is the portfolio of research/peers.md §4: mostly edits of what is good (evolution, local search), some
+    model-based proposals, some chance. Portfolios guard against the one strategy that fails on a space (Leyton-Brown et
+    al. 2003; for black-box optimisers Awad, Shala et al. 2020, "Squirrel").
+
+    A part must train whole trials: not `asha`, Keras Tuner's own oracles, or another `hybrid`.
+    """
+
+    parts: Annotated[tuple[str, ...], Field(min_length=1)] = ("evolution", "hill_climb", "predictor", "random")
+    """Names of strategies, or dotted paths."""
+    mode: Literal["mixture", "sequence"] = "mixture"
+    """`mixture`: a part is drawn for each suggestion; `sequence`: one after the other."""
+    weights: tuple[Annotated[float, Field(gt=0.0)], ...] | None = (0.4, 0.3, 0.2, 0.1)
+    """Mixture: how often each part is drawn, relative to the others; null: all alike. As many as parts."""
+    trials: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Sequence: trials of each part but the last, which gets what is left of the budget; those of the presets count."""
+    settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """Settings of the parts, by their names."""
+    tie: float = from_study(0.0)
+    """For those parts that know it."""
+
+    def __post_init__(self) -> None:
+        """Refuses what contradicts itself."""
+        if refused := [part for part in self.parts if part in ("asha", "hybrid", "hyperband", "bayesian")]:
+            raise ValueError(f"{refused[0]!r} cannot be one of parts, got {list(self.parts)}; take it out")
+        if unknown := [name for name in self.settings if name not in self.parts]:
+            raise ValueError(f"settings for {unknown[0]!r}, which is not one of parts {list(self.parts)}")
+        if self.mode == "mixture" and self.weights is not None and len(self.weights) != len(self.parts):
+            raise ValueError(
+                f"weights must be as many as parts, got {len(self.weights)} for {len(self.parts)}; give them, or null"
+            )
+        if self.mode == "sequence" and len(self.trials) != len(self.parts) - 1:
+            raise ValueError(
+                f"trials must be one fewer than parts, got {len(self.trials)} for {len(self.parts)}; the last part "
+                "gets what is left"
+            )
+        self.strategies()
+
+    def suggest(
+        self,
+        parameters: tuple[Parameter, ...],
+        presets: Sequence[Mapping[str, Any]],
+        history: Sequence[Result],
+        n: int,
+        rng: np.random.Generator,
+    ) -> list[Mapping[str, Any]]:
+        """See `nasflow.strategies._base.Strategy`."""
+        strategies, found = self.strategies(), list[Mapping[str, Any]]()
+
+        def ask(strategy: Strategy, count: int) -> None:
+            if count:
+                found.extend(strategy.suggest(parameters, presets, _with(history, found), count, rng))
+
+        if self.mode == "sequence":
+            strategies = strategies[self._turn(history) :]
+        else:
+            weights = np.array(self.weights or [1.0] * len(strategies))
+            for strategy, count in zip(strategies, rng.multinomial(n, weights / weights.sum()), strict=True):
+                ask(strategy, int(count))
+        for strategy in strategies:  # whose turn it is; or any that still has something, where one had less than asked
+            ask(strategy, n - len(found))
+        return found
+
+    def strategies(self) -> list[Strategy]:
+        """The parts.
+
+        Raises:
+            SpecError: an unknown name, or settings that it refuses.
+        """
+        from nasflow.strategies.registry import get_strategy
+
+        return [get_strategy(part, self.settings.get(part, {}), tie=self.tie) for part in self.parts]
+
+    def _turn(self, history: Sequence[Result]) -> int:
+        done = sum(result.status != "infeasible" for result in history)
+        ends = np.cumsum(self.trials) if self.trials else np.empty(0)
+        return int(np.searchsorted(ends, done, side="right"))
+
+
+def _with(history: Sequence[Result], found: Sequence[Mapping[str, Any]]) -> list[Result]:
+    """The history as if what was found had broken a limit: so that no other part suggests it again."""
+    taken = [
+        Result(trial_id=f"taken {place}", values=values, status="infeasible", score=None, epochs=0)
+        for place, values in enumerate(found)
+    ]
+    return [*history, *taken]
