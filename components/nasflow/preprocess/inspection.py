@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS
-from nasflow.data.image import resize
 from nasflow.preprocess.clean import CleanRows
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.split import occurrence_ranks
@@ -130,10 +129,19 @@ def texts(frame: pa.Table, name: str) -> pa.Array:
     return frame.column(FEATURE + name).combine_chunks()
 
 
-def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [n, 16, 16] grey, of uint8 [n, height, width, channels]."""
-    grey = np.rint(images.mean(axis=3, keepdims=True)).astype(np.uint8)
-    return resize(grey, height=THUMBNAIL, width=THUMBNAIL)[..., 0]
+def shrink(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """uint8 [n, height, width] grey means of equal areas, of uint8 [n, any height, any width, channels]."""
+    down, across = _areas(images.shape[1], height), _areas(images.shape[2], width)
+    grey = images.mean(axis=3, dtype=np.float32)
+    return np.rint(down @ grey @ across.T).astype(np.uint8)
+
+
+def _areas(size: int, parts: int) -> NDArray[np.float32]:
+    """float32 [parts, size]: weights of the mean over each of `parts` equal lengths; edges count in part."""
+    edges = np.linspace(0, size, parts + 1)
+    starts = np.arange(size)
+    overlap = np.minimum(starts + 1, edges[1:, None]) - np.maximum(starts, edges[:-1, None])
+    return (np.clip(overlap, 0, None) * parts / size).astype(np.float32)
 
 
 def _table(rows: CleanRows) -> pa.Table:
@@ -144,7 +152,7 @@ def _table(rows: CleanRows) -> pa.Table:
         elif isinstance(values, np.ndarray) and values.dtype == np.float64:
             columns[FEATURE + name] = pa.array(values)
     if rows.images is not None:
-        flat = pa.py_buffer(np.ascontiguousarray(thumbnails(rows.images)).reshape(-1))
+        flat = pa.py_buffer(np.ascontiguousarray(shrink(rows.images, THUMBNAIL, THUMBNAIL)).reshape(-1))
         kind = pa.binary(THUMBNAIL * THUMBNAIL)
         columns[IMAGE] = pa.FixedSizeBinaryArray.from_buffers(kind, rows.rows, [None, flat])
     columns[LABEL] = rows.labels if isinstance(rows.labels, pa.Array) else pa.array(rows.labels)

@@ -14,21 +14,14 @@ from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS
 from nasflow.preprocess.clean import CleanRows
-from nasflow.preprocess.inspection import RowSample, row_ranks
+from nasflow.preprocess.inspection import RowSample, row_ranks, shrink
 
 HEIGHT, WIDTH = 8, 9
 _KNOWN = 50_000
-_ASKED = 2_000
+_ASKED = 1_000
 _BITS, _LEVELS = 2, 4.0
 _AT_ONCE = 100
 _EXAMPLES = 10
-
-
-def shrink(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [n, 8, 9] grey means of equal areas, of uint8 [n, height, width, channels]."""
-    down, across = _areas(images.shape[1], HEIGHT), _areas(images.shape[2], WIDTH)
-    grey = images.mean(axis=3, dtype=np.float32)
-    return np.rint(down @ grey @ across.T).astype(np.uint8)
 
 
 def dhash(small: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -39,7 +32,7 @@ def dhash(small: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 @dataclasses.dataclass(slots=True)
 class NearImages:
-    """Samples of each split's images, as shrunken pictures: 50,000 of the training rows, 2,000 of the others."""
+    """Samples of each split's images, as shrunken pictures: 50,000 of the training rows, 1,000 of the others."""
 
     samples: dict[str, RowSample] = dataclasses.field(
         default_factory=lambda: {split: RowSample(_KNOWN if split == "train" else _ASKED) for split in SPLITS}
@@ -111,16 +104,8 @@ def _pictures(table: pa.Table) -> NDArray[np.uint8]:
 
 def _table(rows: CleanRows) -> pa.Table:
     assert rows.images is not None
-    flat = pa.py_buffer(np.ascontiguousarray(shrink(rows.images)).reshape(-1))
+    flat = pa.py_buffer(np.ascontiguousarray(shrink(rows.images, HEIGHT, WIDTH)).reshape(-1))
     pictures = pa.FixedSizeBinaryArray.from_buffers(pa.binary(HEIGHT * WIDTH), rows.rows, [None, flat])
     files = pa.array([rows.batch.file(int(place)) for place in rows.kept], pa.string())
     numbers = pa.array(np.asarray(rows.batch.rows)[rows.kept])
     return pa.table({"picture": pictures, "fingerprint": rows.fingerprints, "file": files, "row": numbers})
-
-
-def _areas(size: int, parts: int) -> NDArray[np.float32]:
-    """float32 [parts, size]: weights of the mean over each of `parts` equal lengths; edges count in part."""
-    edges = np.linspace(0, size, parts + 1)
-    starts = np.arange(size)
-    overlap = np.minimum(starts + 1, edges[1:, None]) - np.maximum(starts, edges[:-1, None])
-    return (np.clip(overlap, 0, None) * parts / size).astype(np.float32)

@@ -5,16 +5,18 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasflow.preprocess.inspection import RowSample
-from nasflow.preprocess.near import dhash, pairs, shrink
+from nasflow.preprocess.inspection import RowSample, shrink
+from nasflow.preprocess.near import HEIGHT, WIDTH, dhash, pairs
 
 
 def test_shrinking_averages_areas() -> None:
     image = np.arange(16 * 18, dtype=np.float64).reshape(1, 16, 18, 1) % 251
     expected = image[0, :, :, 0].reshape(8, 2, 9, 2).mean(axis=(1, 3))
-    assert np.abs(shrink(image.astype(np.uint8))[0] - expected).max() <= 0.5
-    assert (shrink(np.full((2, 28, 28, 3), 77, np.uint8)) == 77).all()
-    assert (shrink(np.full((1, 3, 5, 1), 9, np.uint8)) == 9).all()  # smaller than the picture: edges count in part
+    assert np.abs(shrink(image.astype(np.uint8), HEIGHT, WIDTH)[0] - expected).max() <= 0.5
+    assert (shrink(np.full((2, 28, 28, 3), 77, np.uint8), HEIGHT, WIDTH) == 77).all()
+    assert (
+        shrink(np.full((1, 3, 5, 1), 9, np.uint8), HEIGHT, WIDTH) == 9
+    ).all()  # smaller than the picture: edges count in part
 
 
 def test_hash_by_hand() -> None:
@@ -32,7 +34,7 @@ def test_the_same_picture_brighter_or_noisier_is_found() -> None:
     noisy = (images[:3] + rng.integers(0, 6, images[:3].shape)).astype(np.uint8)
     brighter = images[3:6] + np.uint8(30)
     other = rng.integers(30, 200, (5, 8, 9, 1)).astype(np.uint8).repeat(4, axis=1).repeat(4, axis=2)
-    found = pairs(shrink(np.concatenate([noisy, brighter, other])), shrink(images))
+    found = pairs(*(shrink(part, HEIGHT, WIDTH) for part in (np.concatenate([noisy, brighter, other]), images)))
     assert found.tolist() == [0, 1, 2, 3, 4, 5, -1, -1, -1, -1, -1]
 
 
