@@ -124,6 +124,26 @@ class CsvSection(Section):
         return self
 
 
+class OptimiseSection(Section):
+    """Remedies for what preprocess finds in the data. All are off by default, and none touches a test row: a model of
+    the optimised data and one of the original are judged on the same rows. Dropped rows are dead letters with the
+    reason; they do not count towards `max_bad_fraction`."""
+
+    drop_duplicates: bool = False
+    """Drops training and validation rows that equal an earlier one in features and label, or whose features are in
+    `data.test`."""
+    drop_conflicting_labels: bool = False
+    """Drops training and validation rows whose features occur more often with another class; where two classes are
+    equally frequent, all of them. Not for regression."""
+    drop_leaks: bool = False
+    """Hides feature columns from the model that predict the label alone (cross-validated AUC >= 0.995, R2 >= 0.99)."""
+    class_weights: bool = False
+    """Weights the training loss of a row by rows / (classes * rows of its class). Not for regression."""
+    find_suspect_labels: bool = False
+    """Looks for labels that are probably wrong (confident learning) among a sample of the training rows; takes seconds
+    to a minute more. Nothing is dropped."""
+
+
 class DataSection(Section):
     """Where the data is, and what is to be predicted."""
 
@@ -150,6 +170,10 @@ class DataSection(Section):
     """The run stops when more than this fraction of the rows cannot be used. Unusable rows go to the dead letters."""
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
     """Height and width that images are resized to; left out, folders use 64 and arrays keep their own size."""
+    optimise: OptimiseSection = OptimiseSection()
+    """Remedies for duplicates, conflicting labels, leaks and unbalanced classes."""
+    compare_with: str | None = None
+    """An earlier Dataset document (folder or `gs://` prefix): the report says what has drifted since."""
 
 
 class ConstraintsSection(Section):
@@ -370,7 +394,7 @@ class ExperimentSpec(Section):
 
     @model_validator(mode="after")
     def _data_fits_task(self) -> Self:
-        split = self.data.split
+        split, optimise = self.data.split, self.data.optimise
         if self.data.image is not None and self.task != "image_classification":
             raise ValueError(f"data.image: {self.data.image!r} is for task image_classification, got {self.task}")
         if self.data.image is not None and self.data.image == self.data.label:
@@ -381,6 +405,9 @@ class ExperimentSpec(Section):
             raise ValueError("data.split.by: stratified needs classes, but task tabular_regression has none; use hash")
         if self.task == "tabular_regression" and self.data.label_map:
             raise ValueError("data.label_map renames classes, but task tabular_regression has none; remove it")
+        wrong = [key for key in ("drop_conflicting_labels", "class_weights") if getattr(optimise, key)]
+        if wrong and self.task == "tabular_regression":
+            raise ValueError(f"data.optimise.{wrong[0]} needs classes, but task is {self.task}; take it out")
         return self
 
     @property

@@ -38,6 +38,8 @@ class OutputSpec:
     """Regression: mean of the training targets; the network predicts (target − mean) / std."""
     std: float = 1.0
     """Regression: their standard deviation, > 0."""
+    weights: tuple[float, ...] = ()
+    """By class, what a row counts in the training loss; empty: all alike."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

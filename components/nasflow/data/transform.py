@@ -55,6 +55,8 @@ class LabelTransform(_Frozen):
     classes: tuple[str, ...] | None
     mean: float = 0.0
     std: float = 1.0
+    weights: tuple[float, ...] = ()
+    """By class, what a row counts in the training loss; empty: all alike."""
 
 
 class TransformSpec(_Frozen):
@@ -88,5 +90,8 @@ class TransformSpec(_Frozen):
         """What the model predicts."""
         classes = self.label.classes
         return OutputSpec(
-            classes=len(classes) if classes is not None else None, mean=self.label.mean, std=self.label.std
+            classes=len(classes) if classes is not None else None,
+            mean=self.label.mean,
+            std=self.label.std,
+            weights=self.label.weights,
         )

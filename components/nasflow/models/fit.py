@@ -97,7 +97,15 @@ def fit(
     history: list[Epoch] = []
     backup = None
     if backup_path is not None:
-        about = _fingerprint(trainer, recipe=recipe, rows=train.rows, epochs=epochs, seed=seed, metric=metric)
+        about = _fingerprint(
+            trainer,
+            recipe=recipe,
+            rows=train.rows,
+            epochs=epochs,
+            seed=seed,
+            metric=metric,
+            weights=output.weights,
+        )
         backup = Backup(backup_path, about)
         history = [Epoch(**epoch) for epoch in backup.restore(trainer.variables)]
         if history:
@@ -171,7 +179,16 @@ def _score(
     return score, log_loss
 
 
-def _fingerprint(trainer: Trainer, *, recipe: Recipe, rows: int, epochs: int, seed: int, metric: Metric) -> str:
+def _fingerprint(
+    trainer: Trainer,
+    *,
+    recipe: Recipe,
+    rows: int,
+    epochs: int,
+    seed: int,
+    metric: Metric,
+    weights: tuple[float, ...],
+) -> str:
     shapes = [list(variable.shape) for variable in trainer.variables]
-    about = [dataclasses.asdict(recipe), shapes, rows, epochs, seed, metric]
+    about = [dataclasses.asdict(recipe), shapes, rows, epochs, seed, metric, weights]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

@@ -101,7 +101,7 @@ class Trainer:
         return loss
 
     def _loss(self, labels: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:
-        """Mean over rows (and packed members, each of which learns by itself)."""
+        """Mean over rows (and packed members, each of which learns by itself), each times its class's weight."""
         if self._output.classes is None:
             targets = tf.reshape(labels, [-1, *[1] * (len(answers.shape) - 1)])
             return tf.reduce_mean(tf.square(answers - targets))
@@ -112,6 +112,8 @@ class Trainer:
         if smoothing:
             spread = tf.reduce_logsumexp(answers, axis=-1) - tf.reduce_mean(answers, axis=-1)
             losses = (1 - smoothing) * losses + smoothing * spread
+        if self._output.weights:
+            losses *= tf.gather(tf.constant(self._output.weights, losses.dtype), labels)
         return tf.reduce_mean(losses)
 
     def _average(self) -> None:

@@ -20,9 +20,11 @@ from nasflow.data.golden import GOLDEN_ROWS
 from nasflow.preprocess.analyzers import Counts, Fingerprints, Moments, Pixels, Sample
 from nasflow.preprocess.clean import CleanRows
 from nasflow.preprocess.dead_letters import DeadLetters
+from nasflow.preprocess.inspection import Inspection
+from nasflow.preprocess.near import NearImages
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.sources._base import IMAGE, Role
-from nasflow.preprocess.split import TEST, TRAIN, assign, priorities
+from nasflow.preprocess.split import TEST, TRAIN, assign, label_bits, priorities
 from nasflow.preprocess.split_survey import Cuts
 from nasflow.preprocess.summary import (
     CategoricalSummary,
@@ -33,7 +35,6 @@ from nasflow.preprocess.summary import (
     Summary,
 )
 
-_SAMPLE_ROWS = 1024
 _SAMPLE_PICTURES = 24
 _PICTURE_PIXELS = 128 * 128
 _MAX_CLASSES = 10_000
@@ -53,7 +54,8 @@ class Analysis:
     classes: dict[str, Counts] = dataclasses.field(default_factory=dict)
     targets: dict[str, Moments] = dataclasses.field(default_factory=dict)
     fingerprints: dict[Role, Fingerprints] = dataclasses.field(default_factory=dict)
-    sample: Sample = dataclasses.field(default_factory=lambda: Sample(_SAMPLE_ROWS))
+    near: NearImages = dataclasses.field(default_factory=NearImages)
+    inspection: Inspection = dataclasses.field(default_factory=lambda: Inspection({}))
     pictures: Sample = dataclasses.field(default_factory=lambda: Sample(_SAMPLE_PICTURES))
     golden: Sample = dataclasses.field(default_factory=lambda: Sample(2 * GOLDEN_ROWS))
     """Twice as many as are kept: a label that training never has makes a row dead."""
@@ -69,6 +71,7 @@ class Analysis:
         found.classes = {} if regression else {split: Counts() for split in SPLITS}
         found.targets = {split: Moments() for split in SPLITS} if regression else {}
         found.fingerprints = {"train": Fingerprints(), "test": Fingerprints()}
+        found.inspection = Inspection.start(plan)
         return found
 
     def update(
@@ -78,7 +81,9 @@ class Analysis:
         self.dead.add(rows.dead)
         places, ranks = place_rows(rows, role, split, has_test_file=has_test_file, cuts=cuts)
         self.split_rows += np.bincount(places, minlength=len(SPLITS))
-        self.fingerprints[role].update(rows.fingerprints)
+        self.fingerprints[role].update(rows.fingerprints, label_bits(rows.labels))
+        self.inspection.update(rows, places, ranks)
+        self.near.update(rows, places, ranks)
         for number, name in enumerate(SPLITS):
             chosen = np.flatnonzero(places == number)
             if len(chosen):
@@ -104,8 +109,6 @@ class Analysis:
             if images.shape[1] * images.shape[2] <= _PICTURE_PIXELS:
                 labels = rows.labels
                 _offer(self.pictures, ranks, lambda wanted: [(labels[r].as_py(), images[r].tolist()) for r in wanted])
-        if self.numeric:
-            _offer(self.sample, ranks, lambda wanted: [[float(rows.raw[c][r]) for c in self.numeric] for r in wanted])
 
     def merge(self, other: "Analysis") -> None:
         """Adds the findings of the part that comes after this one."""
@@ -118,7 +121,8 @@ class Analysis:
         _merge(self.fingerprints, other.fingerprints)
         if self.pixels is not None and other.pixels is not None:
             self.pixels.merge(other.pixels)
-        self.sample.merge(other.sample)
+        self.inspection.merge(other.inspection)
+        self.near.merge(other.near)
         self.pictures.merge(other.pictures)
         self.golden.merge(other.golden)
 
@@ -143,9 +147,11 @@ class Analysis:
                 train_source=train.duplicates(),
                 test_source=test.duplicates(),
                 test_in_train=shared,
+                conflicting=train.conflicting(),
                 exact=train.shift == 0,
             ),
-            sample=[[None if math.isnan(v) else v for v in row] for row in self.sample.items],
+            frames=self.inspection.frames(),
+            near=self.near.found(),
             pictures=self.pictures.items,
             golden=[GoldenRow(row=row, label=label) for row, label in self.golden.items if row is not None],
         )

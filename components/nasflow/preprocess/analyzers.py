@@ -16,6 +16,7 @@ MAX_VOCABULARY = 10_000
 _MAX_COUNTED = 200_000
 """Distinct texts held at once; beyond it the rarest half is dropped and the vocabulary is approximate."""
 _MAX_FINGERPRINTS = 1_000_000
+_LABEL_SHIFT, _ONE = np.uint64(33), np.uint32(1)
 
 
 @dataclasses.dataclass(slots=True)
@@ -143,15 +144,22 @@ class Fingerprints:
     """Fingerprints; one may be there more than once until `compact`."""
     counts: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
 
-    def update(self, fingerprints: NDArray[np.uint64]) -> None:
-        """Adds uint64 [n]."""
-        self.merge(Fingerprints(rows=fingerprints, counts=np.ones(len(fingerprints), np.int64)))
+    labels: NDArray[np.uint32] = dataclasses.field(default_factory=lambda: np.empty(0, np.uint32))
+    """31 bits of each row's label (of the smallest, where the same features have several), shifted left by one; the
+    lowest bit is 1 where they have several."""
+
+    def update(self, fingerprints: NDArray[np.uint64], labels: NDArray[np.uint64] | None = None) -> None:
+        """Adds uint64 [n], with bits of their labels [n]."""
+        bits = np.zeros(len(fingerprints), np.uint32) if labels is None else (labels >> _LABEL_SHIFT).astype(np.uint32)
+        counts = np.ones(len(fingerprints), np.int64)
+        self.merge(Fingerprints(rows=fingerprints, counts=counts, labels=bits << _ONE))
 
     def merge(self, other: "Fingerprints") -> None:
         """Joins another's."""
         self.shift = max(self.shift, other.shift)
         self.rows = np.concatenate([self.rows, other.rows])
         self.counts = np.concatenate([self.counts, other.counts])
+        self.labels = np.concatenate([self.labels, other.labels])
         if len(self.rows) > 2 * _MAX_FINGERPRINTS:
             self.compact()
 
@@ -161,12 +169,23 @@ class Fingerprints:
         order = kept[np.argsort(self.rows[kept])]
         rows = self.rows[order]
         starts = np.flatnonzero(np.concatenate([rows[:1] == rows[:1], rows[1:] != rows[:-1]]))
-        counts = np.add.reduceat(self.counts[order], starts) if len(starts) else self.counts[:0]
+        if len(starts):
+            self.counts = np.add.reduceat(self.counts[order], starts)
+            labels = self.labels[order]
+            several = np.bitwise_or.reduceat(labels & _ONE, starts)
+            low, high = np.minimum.reduceat(labels, starts), np.maximum.reduceat(labels, starts)
+            self.labels = (low & ~_ONE) | several | ((low ^ high) > _ONE)
         rows = rows[starts]
         while len(rows) > _MAX_FINGERPRINTS:
             self.shift += 1
             rows = rows[rows <= self._limit()]  # sorted: what is kept is the beginning
-        self.rows, self.counts = rows, counts[: len(rows)]
+        self.rows, self.counts = rows, self.counts[: len(rows)]
+        self.labels = self.labels[: len(rows)]
+
+    def conflicting(self) -> int:
+        """Rows whose equals do not all have one label (estimated where `shift` > 0)."""
+        self.compact()
+        return int(self.counts[(self.labels & _ONE) > 0].sum()) << self.shift
 
     def duplicates(self) -> int:
         """Rows that have an equal one before them (estimated where `shift` > 0)."""

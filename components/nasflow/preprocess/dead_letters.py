@@ -10,6 +10,8 @@ from nasflow.core.errors import DataError
 MAX_VALUE_LENGTH = 200
 MAX_LETTERS = 10_000
 """Letters that one work item keeps in full; beyond it they are only counted."""
+DROPPED = "dropped: "
+"""How the reasons begin of rows that `data.optimise` left out: asked for, and not bad."""
 _SHOWN = 3
 
 
@@ -41,8 +43,18 @@ class DeadLetters(BaseModel):
 
     @property
     def total(self) -> int:
-        """Unusable rows."""
+        """Unusable rows, and those that `data.optimise` left out."""
         return sum(self.counts.values())
+
+    @property
+    def dropped(self) -> int:
+        """Rows that `data.optimise` left out."""
+        return sum(count for reason, count in self.counts.items() if reason.startswith(DROPPED))
+
+    def unusable(self) -> "DeadLetters":
+        """Without the rows that `data.optimise` left out."""
+        counts = {reason: count for reason, count in self.counts.items() if not reason.startswith(DROPPED)}
+        return DeadLetters(counts=counts, letters=[x for x in self.letters if not x.reason.startswith(DROPPED)])
 
     def add(self, letters: Iterable[DeadLetter]) -> None:
         """Counts all, keeps what fits."""
@@ -66,15 +78,16 @@ class DeadLetters(BaseModel):
 
 def too_many(letters: DeadLetters, *, rows: int, limit: float, file_uri: str) -> DataError:
     """The error for more dead letters than `data.max_bad_fraction` allows."""
-    reasons = "; ".join(f"{count:,} × {reason}" for reason, count in by_count(letters.counts))
+    bad = letters.unusable()
+    reasons = "; ".join(f"{count:,} × {reason}" for reason, count in by_count(bad.counts))
     first = "; ".join(
         f"{letter.file} row {letter.row}"
         + (f" column {letter.column!r}" if letter.column else "")
         + f": {letter.value!r}"
-        for letter in letters.letters[:_SHOWN]
+        for letter in bad.letters[:_SHOWN]
     )
     return DataError(
-        f"data: {letters.total:,} of {rows:,} rows ({letters.total / rows:.2%}) cannot be used, more than "
+        f"data: {bad.total:,} of {rows:,} rows ({bad.total / rows:.2%}) cannot be used, more than "
         f"data.max_bad_fraction {limit:g} allows: {reasons}. First: {first}. All of them are in {file_uri}. "
         "Repair the rows, or raise data.max_bad_fraction to go on without them"
     )

@@ -1,6 +1,7 @@
 """From the analysis to the schema and the TransformSpec; and the checks that only the whole data can answer."""
 
 import math
+from collections.abc import Mapping
 
 from nasflow.core.artifacts import SPLITS
 from nasflow.core.errors import DataError
@@ -13,15 +14,15 @@ from nasflow.data.transform import (
     NumericTransform,
     TransformSpec,
 )
-from nasflow.preprocess import cells
+from nasflow.preprocess import cells, statistics
 from nasflow.preprocess.plan import Plan, PlannedColumn
 from nasflow.preprocess.summary import Summary
 
 _MAX_FRACTIONAL_CLASSES = 1000
 
 
-def fit(plan: Plan, summary: Summary, data: DataSection) -> tuple[Schema, TransformSpec]:
-    """Schema and TransformSpec of the training split.
+def fit(plan: Plan, summary: Summary, data: DataSection, *, leaking: Mapping[str, str]) -> tuple[Schema, TransformSpec]:
+    """Schema and TransformSpec of the training split. `leaking` columns are ignored, for the reasons it gives.
 
     Raises:
         DataError: an empty split, fewer than two classes, a label that is no class, or no column to learn from.
@@ -35,7 +36,7 @@ def fit(plan: Plan, summary: Summary, data: DataSection) -> tuple[Schema, Transf
     columns: list[Column] = []
     ignored = dict(plan.ignored)
     for column in plan.columns:
-        reason = _useless(column, summary)
+        reason = _useless(column, summary) or leaking.get(column.name)
         if reason:
             ignored[column.name] = reason
         else:
@@ -64,6 +65,7 @@ def fit(plan: Plan, summary: Summary, data: DataSection) -> tuple[Schema, Transf
             classes=classes,
             mean=target.mean if target else 0.0,
             std=_scale(plan.label, target.mean, target.std) if target else 1.0,
+            weights=statistics.class_weights(summary, classes) if classes and data.optimise.class_weights else (),
         ),
     )
     return schema, transform

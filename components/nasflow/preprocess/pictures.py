@@ -10,8 +10,7 @@ from nasflow.preprocess.summary import Summary
 
 _COLOURS = ("#2a6f97", "#e09f3e", "#9e2a2b")
 _MAX_CLASSES = 30
-_MAX_HISTOGRAMS = 24
-_ACROSS = 6
+_MAX_EXAMPLES = 24
 
 
 def class_balance(classes: Sequence[str], summary: Summary) -> Any:
@@ -41,38 +40,11 @@ def class_balance(classes: Sequence[str], summary: Summary) -> Any:
     return figure
 
 
-def histograms(names: Sequence[str], summary: Summary) -> Any:
-    """Small multiples of at most `_MAX_HISTOGRAMS` numeric columns."""
-    from matplotlib.figure import Figure
-
-    order = list(summary.numeric)
-    values = np.array([[np.nan if v is None else v for v in row] for row in summary.sample], np.float64)
-    shown = list(names)[:_MAX_HISTOGRAMS]
-    down = -(-len(shown) // _ACROSS)
-    figure = Figure(figsize=(11, 1.5 * down + 0.2), layout="constrained")
-    grid = figure.subplots(down, _ACROSS, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, name in zip(grid.flat, shown, strict=False):
-        axes.set_axis_on()
-        column = values[:, order.index(name)] if len(values) else np.empty(0)
-        column = column[np.isfinite(column)]
-        if len(column):
-            low, high = np.percentile(column, [0.5, 99.5])
-            counts, edges = np.histogram(column[(column >= low) & (column <= high)], bins=24)
-            axes.stairs(counts, edges, fill=True, color=_COLOURS[0])
-        axes.set_title(name[:24], fontsize=8)
-        axes.set_yticks([])
-        axes.tick_params(labelsize=6)
-        _plain(axes)
-    return figure
-
-
 def examples(summary: Summary) -> Any:
     """A grid of training images with their labels."""
     from matplotlib.figure import Figure
 
-    shown = summary.pictures[:_MAX_HISTOGRAMS]
+    shown = summary.pictures[:_MAX_EXAMPLES]
     down = -(-len(shown) // 8)
     figure = Figure(figsize=(10, 1.45 * down), layout="constrained")
     grid = figure.subplots(down, 8, squeeze=False)

@@ -24,6 +24,7 @@ from nasflow.data.transform import TransformSpec
 from nasflow.preprocess.analysis import Analysis, place_rows
 from nasflow.preprocess.clean import CleanRows, clean
 from nasflow.preprocess.dead_letters import DeadLetters
+from nasflow.preprocess.drops import without
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.shards import ShardWriter, to_batch
 from nasflow.preprocess.sources._base import Piece, Role
@@ -56,6 +57,8 @@ class Reading:
     split: SplitSection
     cuts: Cuts | None = None
     """Where a split by time, or a stratified one, cuts."""
+    drops: tuple[str, ...] = ()
+    """Objects that name the rows to leave out; see `nasflow.preprocess.drops`."""
 
     @property
     def has_test_file(self) -> bool:
@@ -69,8 +72,8 @@ class Reading:
 
     def rows(self, item: Item) -> Iterator[CleanRows]:
         """Clean batches of an item."""
-        for batch in self.sources.by_role[item.role].read(item.piece):
-            yield clean(batch, self.plan, item.role)
+        batches = (clean(batch, self.plan, item.role) for batch in self.sources.by_role[item.role].read(item.piece))
+        return without(batches, self.drops, item.index) if self.drops else batches
 
     def placed(self, rows: CleanRows, role: Role) -> NDArray[np.int8]:
         """Each row's place in `SPLITS`."""
@@ -200,7 +203,7 @@ def analyse(reading: Reading, uri: str) -> Summary:
     Raises:
         DataError: a file is damaged.
     """
-    with _pipeline() as pipeline:
+    with new_pipeline() as pipeline:
         parts = pipeline | beam.Create(reading.items()) | beam.Reshuffle() | beam.ParDo(_Analyse(reading))
         groups = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
         merged = groups | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))
@@ -217,7 +220,7 @@ def transform(reading: Reading, spec: TransformSpec, *, data_uri: str, uri: str)
     Raises:
         DataError: a file changed or was damaged since the analysis.
     """
-    with _pipeline() as pipeline:
+    with new_pipeline() as pipeline:
         results = (
             pipeline
             | beam.Create(reading.items())
@@ -236,7 +239,7 @@ def earlier_analysis(uri: str) -> Summary | None:
     return _Outcome.model_validate_json(storage_for(uri).read(uri)).summary
 
 
-def _pipeline() -> Any:
+def new_pipeline() -> Any:
     """FnApiRunner by name: ``DirectRunner`` would try to download another engine (Prism) first, and with it the same
     data would run differently where there is a network."""
     return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))

@@ -1,6 +1,6 @@
 """The Dataset's report: a self-contained page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -9,8 +9,10 @@ from nasflow.core import html
 from nasflow.core.artifacts import SPLITS
 from nasflow.data.schema import Schema
 from nasflow.data.transform import TransformSpec
-from nasflow.preprocess import pictures
+from nasflow.preprocess import pictures, sparklines
 from nasflow.preprocess.dead_letters import DeadLetters, by_count
+from nasflow.preprocess.drift import LARGE, MODERATE, SIGNIFICANT
+from nasflow.preprocess.quality import Quality, values
 from nasflow.preprocess.spec import PreprocessSpec
 from nasflow.preprocess.summary import Summary
 
@@ -26,15 +28,16 @@ def render(
     summary: Summary,
     facts: Mapping[str, Any],
     dead: DeadLetters,
+    quality: Quality,
 ) -> bytes:
     """UTF-8 HTML."""
     rows = facts["rows"]
     lead = f"What nasflow found in {spec.data.train}, and how it becomes tensors for {spec.task.replace('_', ' ')}."
-    sections: list[tuple[str, Markup]] = [("Rows", _facts(schema, transform, rows))]
-    sections.append(("Findings", _list(facts["findings"] or ["Nothing out of the ordinary."])))
+    sections: list[tuple[str, Markup]] = [("Findings", sparklines.STYLE + _findings(facts["quality"]))]
+    sections.append(("Rows", _facts(schema, transform, rows, dead)))
     sections.append((f"Label: {schema.label.name}", _label(schema, summary)))
     if schema.image is None:
-        sections.append(("Features", _features(summary, schema)))
+        sections.append(("Features", _features(facts, quality, schema)))
     else:
         sections.append(("Images", _images(schema, transform, summary)))
     if schema.ignored:
@@ -44,9 +47,11 @@ def render(
     return html.page("Dataset", lead, sections)
 
 
-def _facts(schema: Schema, transform: TransformSpec, rows: Mapping[str, int]) -> Markup:
+def _facts(schema: Schema, transform: TransformSpec, rows: Mapping[str, int], dead: DeadLetters) -> Markup:
     inputs = transform.inputs
-    shown: dict[str, Any] = {split: rows[split] for split in SPLITS} | {"unusable": rows["dead"]}
+    shown: dict[str, Any] = {split: rows[split] for split in SPLITS} | {"unusable": dead.total - dead.dropped}
+    if dead.dropped:
+        shown["left out (data.optimise)"] = dead.dropped
     if inputs.image is not None:
         shown["image"] = "×".join(map(str, inputs.image))
     else:
@@ -65,27 +70,77 @@ def _label(schema: Schema, summary: Summary) -> Markup:
     return html.picture(figure, "Share of each class in each split. Equal bars: the split kept the balance.")
 
 
-def _features(summary: Summary, schema: Schema) -> Markup:
-    body = Markup("")
-    names = [name for name in summary.numeric if name not in schema.ignored]
-    if names:
-        body += html.picture(
-            pictures.histograms(names, summary),
-            "Numeric columns, from a sample of the training rows, cut at their 0.5 and 99.5 percentiles.",
+def _features(facts: Mapping[str, Any], quality: Quality, schema: Schema) -> Markup:
+    """One table row a column: what it looks like in each split, how much is missing, how far it drifts."""
+    rows = Markup("").join(
+        _feature(name, column, quality) for name, column in facts["columns"].items() if name not in schema.ignored
+    )
+    sizes = ", ".join(f"{frame.num_rows:,} {split}" for split, frame in quality.frames.items())
+    head = ["column", "values", "missing", "predicts", "drift"]
+    return (
+        sparklines.KEY
+        + Markup('<div class="scroll"><table class="columns"><thead><tr><th>{}</th><th></th>').format(head[0])
+        + Markup("").join(Markup("<th>{}</th>").format(name) for name in head[1:])
+        + Markup("</tr></thead><tbody>{}</tbody></table></div>").format(rows)
+        + html.paragraph(
+            f"Pictures, missing and drift are of samples ({sizes} rows); numbers beside the pictures are of all "
+            "training rows. Pictures are cut at the training rows' 0.5 and 99.5 percentiles. Missing: train / "
+            "validation / test. Predicts: cross-validated "
+            f"{'R²' if schema.label.classes is None else 'AUC'} of predicting the label from the column alone. Drift: "
+            "population stability index of the test rows against the training rows (from 0.1 moderate, from 0.25 "
+            "large)."
         )
-        columns = ["numeric column", "values", "missing", "infinite", "mean", "std", "min", "max"]
-        found = [(name, summary.numeric[name]) for name in names]
-        body += html.table(
-            columns, [[n, f.count, f.missing, f.non_finite, f.mean, f.std, f.min, f.max] for n, f in found]
+    )
+
+
+def _feature(name: str, column: Mapping[str, Any], quality: Quality) -> Markup:
+    numeric = column["kind"] == "numeric"
+    counts = quality.counts.get(name)
+    picture = Markup("")
+    missing = "–"
+    if counts is not None:
+        columns = {split: values(frame, name) for split, frame in quality.frames.items()}
+        picture = (
+            sparklines.histogram(columns) if numeric else sparklines.bars({s: c.tolist() for s, c in counts.items()})
         )
-    texts = [(name, found) for name, found in summary.categorical.items() if name not in schema.ignored]
-    if texts:
-        rows = []
-        for name, column in texts:
-            frequent = ", ".join(f"{text[:40]} ({count:,})" for text, count in column.top[:_SHOWN_TEXTS])
-            rows.append([name, column.count, column.missing, column.distinct, frequent])
-        body += html.table(["text column", "values", "missing", "different", "most frequent"], rows)
-    return body
+        shares = [counts[split][-1] / max(1, counts[split].sum()) for split in SPLITS if split in counts]
+        missing = " / ".join(f"{share:.1%}" for share in shares) if any(shares) else "0"
+    drift = column.get("drift", {}).get("test")
+    return Markup(
+        "<tr><td>{}<small>{}</small></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n"
+    ).format(
+        name,
+        column["kind"],
+        picture,
+        _numbers(column) if numeric else _texts(column),
+        missing,
+        f"{column['alone']:.3f}" if "alone" in column else "–",
+        _drift(drift),
+    )
+
+
+def _numbers(column: Mapping[str, Any]) -> Markup:
+    if not column["count"]:
+        return Markup("–")
+    return Markup("{} ± {}<small>{} … {}</small>").format(
+        *(f"{column[key]:.4g}" for key in ("mean", "std", "min", "max"))
+    )
+
+
+def _texts(column: Mapping[str, Any]) -> Markup:
+    total = max(1, column["count"] + column["missing"])
+    shown = list(column["top"].items())[:_SHOWN_TEXTS]
+    frequent = ", ".join(f"{text[:30]} {count / total:.0%}" for text, count in shown)
+    return Markup("{}<small>{} different</small>").format(frequent, f"{column['distinct']:,}")
+
+
+def _drift(drift: Mapping[str, Any] | None) -> Any:
+    if drift is None:
+        return "–"
+    shown = f"{drift['psi']:.2f}"
+    if drift["psi"] < MODERATE or drift["p_value"] >= SIGNIFICANT:
+        return shown
+    return sparklines.badge(shown, "serious" if drift["psi"] >= LARGE else "warning")
 
 
 def _images(schema: Schema, transform: TransformSpec, summary: Summary) -> Markup:
@@ -108,5 +163,16 @@ def _dead(dead: DeadLetters) -> Markup:
     return body + html.table(["file", "row", "column", "value", "reason"], shown)
 
 
-def _list(items: list[str]) -> Markup:
-    return Markup("<ul>{}</ul>").format(Markup("").join(Markup("<li>{}</li>").format(item) for item in items))
+def _findings(found: Sequence[Mapping[str, Any]]) -> Markup:
+    """The weightiest first, each with what to do about it."""
+    if not found:
+        return html.paragraph("Nothing out of the ordinary.")
+    items = Markup("")
+    for finding in found:
+        items += Markup("<dt>{} {}</dt>").format(
+            sparklines.badge(finding["severity"], finding["severity"]), finding["text"]
+        )
+        switch = Markup(" In the YAML: <code>{}</code>.").format(finding["switch"]) if finding["switch"] else ""
+        if finding["remedy"] or switch:
+            items += Markup("<dd>{}{}</dd>").format(finding["remedy"], switch)
+    return Markup('<dl class="findings">{}</dl>').format(items)

@@ -68,6 +68,17 @@ def assign(row_priorities: NDArray[np.uint64], split: SplitSection, *, has_test_
     return np.where(buckets < test, TEST, np.where(buckets < test + validation, VALIDATION, TRAIN)).astype(np.int8)
 
 
+def label_bits(labels: Any) -> NDArray[np.uint64]:
+    """uint64 [rows] of class names (Arrow strings) or float64 targets: equal labels, equal bits."""
+    return _text_bits(labels) if isinstance(labels, pa.Array) else _number_bits(labels)
+
+
+def occurrence_ranks(row_priorities: NDArray[np.uint64], rows: NDArray[np.int64], file_name: str) -> NDArray[np.uint64]:
+    """uint64 [rows], uniform: unlike priorities, those of a row that occurs more than once differ."""
+    salt = np.frombuffer(hashlib.blake2b(file_name.encode(), digest_size=8).digest(), "<u8")[0]
+    return _mix(row_priorities ^ _mix(rows.astype(np.uint64) ^ salt))
+
+
 def _number_bits(values: Any) -> NDArray[np.uint64]:
     numbers = np.asarray(values, np.float64) + 0.0  # −0.0 + 0.0 is 0.0
     return np.where(np.isnan(numbers), np.float64("nan"), numbers).view(np.uint64)

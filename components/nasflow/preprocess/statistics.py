@@ -1,25 +1,37 @@
 """``statistics.json`` and the findings: what a person should know about the data before trusting a model of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasflow.core.artifacts import SPLITS
+from nasflow.core.spec import OptimiseSection
 from nasflow.data.schema import Schema
-from nasflow.preprocess.dead_letters import DeadLetters, by_count
+from nasflow.preprocess import suspects
+from nasflow.preprocess.dead_letters import DROPPED, DeadLetters, by_count
+from nasflow.preprocess.findings import Finding, weightiest_first
 from nasflow.preprocess.plan import Plan
+from nasflow.preprocess.quality import Quality, drift_findings, leak_findings, numbers_of
 from nasflow.preprocess.summary import NumericSummary, Summary
 
 _TOP = 20
 _IMBALANCE = 10.0
 _MISSING_SHARE = 0.2
 _FEW_ROWS = 10
+_CONFLICTS = 0.01
 
 
 def describe(
-    plan: Plan, schema: Schema, summary: Summary, dead: DeadLetters, rows: Mapping[str, int]
+    plan: Plan,
+    schema: Schema,
+    summary: Summary,
+    dead: DeadLetters,
+    rows: Mapping[str, int],
+    *,
+    quality: Quality,
+    found: Sequence[Finding],
 ) -> dict[str, Any]:
     """Numbers of the training split, label distributions of all splits, and findings. JSON-safe."""
-    columns: dict[str, Any] = {name: _numeric(found) for name, found in summary.numeric.items()}
+    columns: dict[str, Any] = {name: _numeric(one) for name, one in summary.numeric.items()}
     for name, texts in summary.categorical.items():
         columns[name] = {
             "kind": "categorical",
@@ -36,7 +48,18 @@ def describe(
             "mean": list(summary.image.mean),
             "std": list(summary.image.std),
         }
-    label: dict[str, Any] = {split: _numeric(found) for split, found in summary.targets.items()}
+    for name, bins in quality.bins.items():
+        if name not in columns:
+            continue
+        counts = {split: counted.tolist() for split, counted in quality.counts[name].items()}
+        columns[name]["bins"] = {"edges": bins.edges, "texts": bins.texts, "counts": counts}
+        if name in quality.alone:
+            columns[name]["alone"] = round(quality.alone[name], 6)
+    for split, compared in quality.drift.items():
+        for each in compared:
+            if each.column is not None:
+                columns[each.column].setdefault("drift", {})[split] = numbers_of(each)
+    label: dict[str, Any] = {split: _numeric(one) for split, one in summary.targets.items()}
     if schema.label.classes is not None:
         label = {
             split: {name: summary.classes[split].get(name, 0) for name in schema.label.classes} for split in SPLITS
@@ -48,72 +71,190 @@ def describe(
         "ignored": schema.ignored,
         "duplicates": summary.duplicates.model_dump(),
         "dead": dict(by_count(dead.counts)),
-        "findings": findings(plan, schema, summary, dead),
+        "findings": [finding.text for finding in found],
+        "quality": [finding.model_dump() for finding in found],
     }
 
 
-def findings(plan: Plan, schema: Schema, summary: Summary, dead: DeadLetters) -> list[str]:
-    """One sentence each, the weightiest first."""
-    found = []
-    if dead.total:
-        reasons = ", ".join(f"{count:,} × {reason}" for reason, count in by_count(dead.counts))
-        found.append(f"{dead.total:,} rows could not be used: {reasons}.")
-    found += _duplicates(summary, plan)
-    found += _classes(schema, summary)
-    found += [f"Column {name!r} is ignored: {reason}." for name, reason in schema.ignored.items()]
-    found += [f"Column {note}." for note in plan.notes]
+def findings(
+    plan: Plan, schema: Schema, summary: Summary, dead: DeadLetters, *, quality: Quality, optimise: OptimiseSection
+) -> list[Finding]:
+    """The weightiest first."""
+    found = _dead(dead)
+    found += leak_findings(quality, dropped=optimise.drop_leaks)
+    found += _duplicates(summary, plan, optimise)
+    found += _near(summary)
+    found += drift_findings(quality)
+    if optimise.find_suspect_labels and schema.label.classes is not None:
+        found += suspects.finding(suspects.find(quality), quality.frames["train"].num_rows)
+    found += _classes(schema, summary, optimise)
+    leaking = quality.leaking if optimise.drop_leaks else {}
+    found += [
+        _note("ignored", f"Column {name!r} is ignored: {reason}.", column=name)
+        for name, reason in schema.ignored.items()
+        if name not in leaking
+    ]
+    found += [_note("column", f"Column {note}.") for note in plan.notes]
     for name, column in summary.numeric.items():
         if name in schema.ignored:
             continue
         found += _missing(name, column.missing, column.count + column.missing + column.non_finite)
         if column.non_finite:
-            found.append(f"Column {name!r} has {column.non_finite:,} infinite values; they count as missing.")
+            text = f"Column {name!r} has {column.non_finite:,} infinite values; they count as missing."
+            found.append(_note("infinite", text, column=name))
     for name, texts in summary.categorical.items():
         if name in schema.ignored:
             continue
         found += _missing(name, texts.missing, texts.count + texts.missing)
         if texts.distinct > len(texts.top) or not texts.exact:
-            found.append(
+            text = (
                 f"Column {name!r} has {'more than ' * (not texts.exact)}{texts.distinct:,} different texts; the "
                 f"{len(texts.top):,} most frequent are the vocabulary, the others count as unknown."
             )
+            found.append(_note("vocabulary", text, column=name))
+    return weightiest_first(found)
+
+
+def _note(kind: str, text: str, column: str | None = None) -> Finding:
+    return Finding(severity="note", kind=kind, text=text, column=column)
+
+
+def _dead(dead: DeadLetters) -> list[Finding]:
+    found = []
+    dropped = {reason: count for reason, count in dead.counts.items() if reason.startswith(DROPPED)}
+    unusable = {reason: count for reason, count in dead.counts.items() if not reason.startswith(DROPPED)}
+    if unusable:
+        reasons = ", ".join(f"{count:,} × {reason}" for reason, count in by_count(unusable))
+        found.append(
+            Finding(
+                severity="warning",
+                kind="unusable",
+                text=f"{sum(unusable.values()):,} rows could not be used: {reasons}.",
+                numbers=unusable,
+                remedy="dead_letters.jsonl names file, row and column of each; repair them at their source.",
+            )
+        )
+    if dropped:
+        reasons = ", ".join(f"{count:,} × {reason.removeprefix(DROPPED)}" for reason, count in by_count(dropped))
+        text = f"{sum(dropped.values()):,} rows were left out as data.optimise asks: {reasons}."
+        found.append(Finding(severity="note", kind="dropped", text=text, numbers=dropped))
     return found
 
 
-def _duplicates(summary: Summary, plan: Plan) -> list[str]:
-    where = "equal rows are in the same split" if plan.key is None else "equal rows may be in different splits"
+def _duplicates(summary: Summary, plan: Plan, optimise: OptimiseSection) -> list[Finding]:
     found, about = [], "" if summary.duplicates.exact else "about "
-    if count := summary.duplicates.train_source:
-        found.append(f"{about.capitalize()}{count:,} rows repeat the features of another row; {where}.")
-    if count := summary.duplicates.test_in_train:
+    duplicates = summary.duplicates
+    if count := duplicates.test_in_train:
         found.append(
-            f"{about.capitalize()}{count:,} rows of the test file are in the training file, too: the test score will "
-            "be too good."
+            Finding(
+                severity="serious",
+                kind="test_in_train",
+                text=f"{about.capitalize()}{count:,} rows of the test file are in the training file, too: the test "
+                "score will be too good.",
+                numbers={"rows": count, "exact": duplicates.exact},
+                remedy="" if optimise.drop_duplicates else "Drop them from the training and validation rows.",
+                switch="" if optimise.drop_duplicates else "data.optimise.drop_duplicates: true",
+            )
+        )
+    if count := duplicates.conflicting:
+        share = count / max(1, sum(summary.split_rows.values()))
+        if summary.classes:
+            found.append(
+                Finding(
+                    severity="warning" if share >= _CONFLICTS else "note",
+                    kind="conflicting_labels",
+                    text=f"{about.capitalize()}{count:,} rows ({share:.2%}) have the features of a row with another "
+                    "label: no model can be right on all of them.",
+                    numbers={"rows": count, "share": round(share, 6), "exact": duplicates.exact},
+                    remedy="Look at them; where the labels are mistakes, keep only the more frequent one. Where few "
+                    "columns describe a row this is natural: leave them.",
+                    switch="" if optimise.drop_conflicting_labels else "data.optimise.drop_conflicting_labels: true",
+                )
+            )
+    if count := duplicates.train_source:
+        where = "equal rows are in the same split" if plan.key is None else "equal rows may be in different splits"
+        text = f"{about.capitalize()}{count:,} rows repeat the features of another row; {where}."
+        found.append(
+            Finding(
+                severity="note",
+                kind="duplicates",
+                text=text,
+                numbers={"rows": count, "exact": duplicates.exact},
+                remedy="" if optimise.drop_duplicates else "Drop them, unless being frequent means something.",
+                switch="" if optimise.drop_duplicates else "data.optimise.drop_duplicates: true",
+            )
         )
     return found
 
 
-def _classes(schema: Schema, summary: Summary) -> list[str]:
+def _near(summary: Summary) -> list[Finding]:
+    found = []
+    for split, near in summary.near.items():
+        if count := near["near"]:
+            (file, row, other, other_row), *_ = near["examples"]
+            found.append(
+                Finding(
+                    severity="serious" if count / near["asked"] >= _CONFLICTS else "warning",
+                    kind="near_duplicates",
+                    text=f"{count:,} of {near['asked']:,} sampled {split} images are nearly the same as one of "
+                    f"{near['known']:,} training images, for example {file} row {row} and {other} row {other_row}.",
+                    numbers={"split": split, **near},
+                    remedy="Keep pictures of one thing in one split: take the split from a separate data.test, or "
+                    "remove them at their source.",
+                )
+            )
+    return found
+
+
+def _classes(schema: Schema, summary: Summary, optimise: OptimiseSection) -> list[Finding]:
     if schema.label.classes is None:
         return []
     found = []
     counts = {name: summary.classes["train"].get(name, 0) for name in schema.label.classes}
     least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     if counts[least] and counts[most] / counts[least] >= _IMBALANCE:
+        weights = class_weights(summary, schema.label.classes)
+        proposed = {name: round(weight, 4) for name, weight in zip(schema.label.classes, weights, strict=True)}
+        shown = ", ".join(f"{name!r} {proposed[name]:g}" for name in (least, most))
+        done = optimise.class_weights
         found.append(
-            f"Classes are unbalanced: {most!r} has {counts[most]:,} training rows, {least!r} {counts[least]:,}; "
-            "consider f1_macro as the objective."
+            Finding(
+                severity="note" if done else "warning",
+                kind="imbalance",
+                text=f"Classes are unbalanced: {most!r} has {counts[most]:,} training rows, {least!r} "
+                f"{counts[least]:,}; consider f1_macro as the objective.",
+                numbers={"ratio": round(counts[most] / counts[least], 4), "weights": proposed},
+                remedy=f"The training loss {'is' if done else 'can be'} weighted so that classes count alike: {shown}.",
+                switch="" if done else "data.optimise.class_weights: true",
+            )
         )
     for split in SPLITS:
         lacking = [name for name in schema.label.classes if not summary.classes[split].get(name, 0)]
         if lacking:
-            found.append(f"The {split} split has no row of class {', '.join(map(repr, lacking[:_FEW_ROWS]))}.")
+            found.append(
+                Finding(
+                    severity="serious" if split == "train" else "warning",
+                    kind="absent_class",
+                    text=f"The {split} split has no row of class {', '.join(map(repr, lacking[:_FEW_ROWS]))}.",
+                    numbers={"split": split, "classes": lacking},
+                    remedy="Add rows, join rare classes, or take another data.split.salt.",
+                )
+            )
     return found
 
 
-def _missing(name: str, missing: int, rows: int) -> list[str]:
+def class_weights(summary: Summary, classes: Sequence[str]) -> tuple[float, ...]:
+    """Rows / (classes × rows of the class), of the training rows: their mean over these rows is 1. Classes without a
+    training row weigh 1 and do not count."""
+    counts = [summary.classes["train"].get(name, 0) for name in classes]
+    present = sum(count > 0 for count in counts)
+    return tuple(sum(counts) / (present * count) if count else 1.0 for count in counts)
+
+
+def _missing(name: str, missing: int, rows: int) -> list[Finding]:
     if rows and missing / rows >= _MISSING_SHARE:
-        return [f"Column {name!r} is missing in {missing / rows:.0%} of the training rows."]
+        text = f"Column {name!r} is missing in {missing / rows:.0%} of the training rows."
+        return [_note("missing", text, column=name)]
     return []
 
 

@@ -12,8 +12,9 @@ from nasflow.core.storage import storage_for
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.golden import GOLDEN_ROWS, Golden
 from nasflow.data.schema import Schema
-from nasflow.preprocess import dead_letters, fit, report, statistics
+from nasflow.preprocess import dead_letters, fit, quality, report, statistics
 from nasflow.preprocess.dead_letters import DeadLetters
+from nasflow.preprocess.findings import weightiest_first
 from nasflow.preprocess.plan import Plan, make_plan
 from nasflow.preprocess.sources.find import Sources, find
 from nasflow.preprocess.spec import PreprocessSpec
@@ -33,35 +34,44 @@ def run(spec: PreprocessSpec, *, work_dir: str, output: str) -> Dataset:
         DataError: the data cannot be used; the message names file, row and column where it knows them.
     """
     sources = find(spec.data, spec.task)
+    earlier = None if spec.data.compare_with is None else Dataset.read(spec.data.compare_with)
 
     def produce(place: Place) -> tuple[Dataset, Mapping[str, bytes]]:
-        return _produce(spec, sources, place)
+        return _produce(spec, sources, place, earlier)
 
     return run_once(
         "preprocess",
         Dataset,
         produce,
         spec=spec,
-        inputs={},
+        inputs={} if earlier is None else {"earlier": earlier},
         sources=sources.fingerprints(),
         work_dir=work_dir,
         output=output,
     )
 
 
-def _produce(spec: PreprocessSpec, sources: Sources, place: Place) -> tuple[Dataset, Mapping[str, bytes]]:
+def _produce(
+    spec: PreprocessSpec, sources: Sources, place: Place, earlier: Dataset | None
+) -> tuple[Dataset, Mapping[str, bytes]]:
     plan = make_plan(sources, spec.data, spec.task)
     from nasflow.preprocess import pipeline  # Beam takes seconds to import: only where it runs
 
     reading = pipeline.Reading(sources=sources, plan=plan, split=spec.data.split)
     cuts = pipeline.survey(reading, place.at("work", "cuts.json"))
     reading = dataclasses.replace(reading, cuts=cuts)
+    optimise = spec.data.optimise
+    if optimise.drop_duplicates or optimise.drop_conflicting_labels:
+        from nasflow.preprocess import remedies
+
+        reading = dataclasses.replace(reading, drops=remedies.find_drops(reading, optimise, place.at("work", "drops")))
     summary = pipeline.earlier_analysis(place.at("work", "analysis.json"))
     if summary is None:
         logger.info("preprocess: analysing %s", spec.data.train)
         summary = pipeline.analyse(reading, place.at("work", "analysis.json"))
     _limit(summary.dead, summary.rows, spec, place)
-    schema, transform = fit.fit(plan, summary, spec.data)
+    found = quality.examine(summary, spec.task)
+    schema, transform = fit.fit(plan, summary, spec.data, leaking=found.leaking if optimise.drop_leaks else {})
     logger.info("preprocess: transforming %s rows", f"{summary.rows:,}")
     results = pipeline.transform(reading, transform, data_uri=place.at("data"), uri=place.at("work", "transform.json"))
     dead = DeadLetters()
@@ -72,14 +82,20 @@ def _produce(spec: PreprocessSpec, sources: Sources, place: Place) -> tuple[Data
     rows = {split: sum(shard.rows for shard in shards[split]) for split in SPLITS} | {"dead": dead.total}
     _check_counts(rows, summary, fit.unseen_labels(summary, schema.label.classes))
     dataset = Dataset(task=spec.task, rows=rows, shards=shards)
-    facts = statistics.describe(plan, schema, summary, dead, rows) | {"split": _split_facts(spec, plan, cuts)}
+    findings = statistics.findings(plan, schema, summary, dead, quality=found, optimise=optimise)
+    if earlier is not None:
+        findings = weightiest_first([*findings, *quality.compare(found, earlier)])
+    facts = statistics.describe(plan, schema, summary, dead, rows, quality=found, found=findings)
+    facts |= {"split": _split_facts(spec, plan, cuts)}
     files = {
         "schema.json": schema.model_dump_json(indent=1).encode(),
         "transform.json": transform.model_dump_json(indent=1).encode(),
         "statistics.json": json.dumps(facts, indent=1).encode(),
         "golden.json": golden(summary, schema).model_dump_json().encode(),
         _DEAD_LETTERS: dead.jsonl(),
-        "report.html": report.render(spec, schema=schema, transform=transform, summary=summary, facts=facts, dead=dead),
+        "report.html": report.render(
+            spec, schema=schema, transform=transform, summary=summary, facts=facts, dead=dead, quality=found
+        ),
     }
     return dataset, files
 
@@ -102,7 +118,7 @@ def golden(summary: Summary, schema: Schema) -> Golden:
 
 
 def _limit(dead: DeadLetters, rows: int, spec: PreprocessSpec, place: Place) -> None:
-    if dead.total <= spec.data.max_bad_fraction * rows:
+    if dead.total - dead.dropped <= spec.data.max_bad_fraction * rows:
         return
     uri = place.at("work", _DEAD_LETTERS)
     storage_for(uri).write(uri, dead.jsonl())

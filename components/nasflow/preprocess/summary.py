@@ -8,7 +8,9 @@ from nasflow.preprocess.dead_letters import DeadLetters
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_inf_nan="strings", ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
 
 class NumericSummary(_Frozen):
@@ -55,6 +57,8 @@ class DuplicateSummary(_Frozen):
     test_source: int
     test_in_train: int
     """Rows of a separate test file that are in the training source, too."""
+    conflicting: int
+    """Rows of the training source whose features occur in it with another label, too."""
     exact: bool
     """False: estimated from a sample of the distinct rows."""
 
@@ -84,8 +88,10 @@ class Summary(_Frozen):
     targets: dict[str, NumericSummary]
     """By split, regression targets; empty for classification."""
     duplicates: DuplicateSummary
-    sample: list[list[float | None]]
-    """Numeric values of sampled training rows, in the plan's order of numeric columns."""
+    near: dict[str, dict[str, Any]]
+    """Near duplicates of training images, by split; see `nasflow.preprocess.near`. Empty for tables."""
+    frames: dict[str, bytes]
+    """By split, sampled rows; see `nasflow.preprocess.inspection`."""
     pictures: list[tuple[str, list[list[list[int]]]]]
     """Label and pixels [height, width, channels] of sampled training images."""
     golden: list[GoldenRow]

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nasflow.core import metrics
 from nasflow.core.errors import TrialFailedError
@@ -17,6 +18,7 @@ from nasflow.data.tensors import InputSpec, OutputSpec, Tensors
 from nasflow.models.build import build
 from nasflow.models.fit import Epoch, fit
 from nasflow.models.predict import predict
+from nasflow.models.trainer import Trainer
 from nasflow.spaces.architecture import Architecture, Recipe
 from nasflow.spaces.cnn import CnnSpace
 from nasflow.spaces.graph import Graph
@@ -67,6 +69,23 @@ def same(one: keras.Model, other: keras.Model) -> bool:
 
 def timeless(history: list[Epoch]) -> list[Epoch]:
     return [dataclasses.replace(epoch, seconds=0.0) for epoch in history]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("members", [(), (3,)])
+def test_class_weights_by_hand(members: tuple[int, ...], smoothing: float) -> None:
+    # Equal logits cost ln 2 a row whatever the label (smoothed, too): ln 2 × (2 + 2 + 2 + 0.5) / 4.
+    recipe = Recipe(batch_size=4, label_smoothing=smoothing)
+    two = OutputSpec(classes=2, weights=(2.0, 0.5))
+    model = build(small_cnn(), IMAGES, two, seed=0)
+    loss = Trainer(model, recipe, two, batch=4, steps=1)._loss(tf.constant([0, 0, 0, 1]), tf.zeros((4, *members, 2)))
+    assert float(loss) == pytest.approx(1.625 * np.log(2))
+
+
+def test_weights_of_one_change_nothing_and_others_do() -> None:
+    plain, ones = train(epochs=2), train(epochs=2, output=dataclasses.replace(THREE, weights=(1.0, 1.0, 1.0)))
+    assert same(plain[0], ones[0])
+    assert not same(plain[0], train(epochs=2, output=dataclasses.replace(THREE, weights=(1.0, 1.0, 5.0)))[0])
 
 
 def test_it_learns_and_reports_each_epoch() -> None:

@@ -77,6 +77,18 @@ def test_duplicates_are_counted_exactly() -> None:
     assert test.shared(train) == 2  # both rows of 3
 
 
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), max_size=30), st.integers(0, 30), st.booleans())
+def test_conflicts_are_counted_in_any_batching(rows: list[tuple[int, int]], cut: int, compact: bool) -> None:
+    prints = Fingerprints()
+    for batch in (rows[cut:], rows[:cut]):
+        numbers = np.array(batch, np.uint64).reshape(-1, 2)
+        prints.update(numbers[:, 0], numbers[:, 1] << np.uint64(40))
+        if compact:
+            prints.compact()
+    labels = {row: {label for other, label in rows if other == row} for row, _ in rows}
+    assert prints.conflicting() == sum(len(labels[row]) > 1 for row, _ in rows)
+
+
 def test_duplicates_are_estimated_where_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analyzers, "_MAX_FINGERPRINTS", 4_000)
     distinct = np.random.default_rng(0).integers(0, 2**64, 20_000, dtype=np.uint64)

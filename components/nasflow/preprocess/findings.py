@@ -1,0 +1,34 @@
+"""A finding: what is wrong with the data, how badly, in numbers, and what to do about it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Severity = Literal["serious", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
+
+
+class Finding(BaseModel):
+    """One thing that a person should know before trusting a model of the data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    severity: Severity
+    """``serious``: the scores of a model will mislead; ``warning``: the model will be worse than it need be; ``note``:
+    worth knowing."""
+    kind: str
+    """``duplicates``, ``leak``, ``drift``, …"""
+    text: str
+    """One sentence or two."""
+    column: str | None = None
+    numbers: dict[str, Any] = Field(default_factory=dict)
+    """What the text says, for programs."""
+    remedy: str = ""
+    """What to do; empty where there is nothing to do."""
+    switch: str = ""
+    """The key of the YAML that does it, e.g. ``data.optimise.drop_duplicates: true``."""
+
+
+def weightiest_first(found: list[Finding]) -> list[Finding]:
+    """By severity; equals keep their order."""
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))

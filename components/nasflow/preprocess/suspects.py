@@ -1,0 +1,123 @@
+"""Labels that are probably wrong: confident learning (Northcutt, Jiang and Chuang 2021, Confident learning: estimating
+uncertainty in dataset labels, JAIR 70, §3).
+
+A row is suspect where a model that has not seen it is confident of another class: its out-of-fold probability reaches
+the class's threshold, the mean probability of that class over the rows that carry its label. The off-diagonal of the
+confident joint, in the paper's words; ranked by margin. We differ in that no count is taken from the joint: every such
+row is shown, the clearest first.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nasflow.preprocess.findings import Finding
+from nasflow.preprocess.inspection import FILE, IMAGE, ROW, THUMBNAIL, features
+from nasflow.preprocess.leaks import places
+from nasflow.preprocess.quality import Quality, label, values
+
+_FOLDS = 5
+_TREES = 100
+_LEAST_OF_CLASS = 10
+_LISTED = 100
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """One row."""
+
+    file: str
+    row: int
+    label: str
+    suggested: str
+    probability: float
+    """Of the suggested class."""
+
+
+def confident(probabilities: NDArray[np.float64], given: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64 [n]: the class that each row more probably is, −1 where its label stands.
+
+    Args:
+        probabilities: float64 [n, classes], out of sample.
+        given: int64 [n], the labels; every class occurs.
+
+    A row is counted for the most probable of the classes whose threshold it reaches; ties go to the first.
+    """
+    members = given[:, None] == np.arange(probabilities.shape[1])
+    thresholds = (probabilities * members).sum(axis=0) / members.sum(axis=0)
+    reached = np.where(probabilities >= thresholds, probabilities, -1.0)
+    best = reached.argmax(axis=1)
+    return np.where((reached.max(axis=1) >= 0) & (best != given), best, -1)
+
+
+def find(quality: Quality) -> list[Suspect]:
+    """Suspects among the sampled training rows, the clearest first. Classes with fewer than 10 sampled rows are left
+    out: their thresholds mean nothing. Out-of-fold probabilities are those of extremely randomised trees."""
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    frame = quality.frames["train"]
+    names, coded = np.unique(np.asarray(label(frame).to_pylist(), object), return_inverse=True)
+    enough = np.bincount(coded) >= _LEAST_OF_CLASS
+    rows = np.flatnonzero(enough[coded])
+    names = names[enough]
+    if len(names) < 2:
+        return []
+    coded = (np.cumsum(enough) - 1)[coded[rows]]
+    model = ExtraTreesClassifier(_TREES, min_samples_leaf=2, random_state=0, n_jobs=1)
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    probabilities = cross_val_predict(model, matrix(frame)[rows], coded, cv=folds, method="predict_proba")
+    suggested = confident(probabilities, coded)
+    found = np.flatnonzero(suggested >= 0)
+    margin = probabilities[found, suggested[found]] - probabilities[found, coded[found]]
+    files, numbers = frame.column(FILE), frame.column(ROW)
+    return [
+        Suspect(
+            file=files[int(rows[place])].as_py(),
+            row=numbers[int(rows[place])].as_py(),
+            label=str(names[coded[place]]),
+            suggested=str(names[suggested[place]]),
+            probability=round(float(probabilities[place, suggested[place]]), 4),
+        )
+        for place in found[np.argsort(-margin, kind="stable")].tolist()
+    ]
+
+
+def matrix(frame: pa.Table) -> NDArray[np.float32]:
+    """float32 [n, columns]: numbers (missing far below all others), texts by frequency, pixels of thumbnails."""
+    if IMAGE in frame.column_names:
+        pixels = np.frombuffer(b"".join(frame.column(IMAGE).to_pylist()), np.uint8)
+        return pixels.reshape(-1, THUMBNAIL * THUMBNAIL).astype(np.float32)
+    return np.stack([_numbers(values(frame, name)) for name in features(frame)], axis=1)
+
+
+def finding(found: list[Suspect], sampled: int) -> list[Finding]:
+    """Nothing for no suspect."""
+    if not found:
+        return []
+    first, listed = found[0], found[:_LISTED]
+    return [
+        Finding(
+            severity="warning",
+            kind="suspect_labels",
+            text=f"{len(found):,} of {sampled:,} sampled training rows probably carry a wrong label, for example "
+            f"{first.file} row {first.row}: {first.label!r}, more likely {first.suggested!r} "
+            f"({first.probability:.0%}).",
+            numbers={"rows": len(found), "sampled": sampled, "first": [dataclasses.asdict(row) for row in listed]},
+            remedy=f"The {len(listed)} clearest are listed in statistics.json; look at them and correct the "
+            "labels at their source.",
+        )
+    ]
+
+
+def _numbers(column: Any) -> NDArray[np.float32]:
+    if isinstance(column, pa.Array):
+        return places(column).astype(np.float32)
+    finite = np.isfinite(column)
+    low = column[finite].min() if finite.any() else 0.0
+    spread = column[finite].max() - low if finite.any() else 1.0
+    limit = float(np.finfo(np.float32).max) / 4
+    return np.clip(np.where(finite, column, low - spread - 1), -limit, limit).astype(np.float32)
