@@ -13,8 +13,10 @@ from nasflow.data.image import decode_resized, resize
 from nasflow.data.transform import (
     FIRST_ID,
     MISSING_ID,
+    SMALLEST_NORMAL,
     UNKNOWN_ID,
     CategoricalTransform,
+    DiscreteTransform,
     ImageTransform,
     LabelTransform,
     NumericTransform,
@@ -30,7 +32,7 @@ def apply(transform: TransformSpec, raw: Mapping[str, RawColumn]) -> dict[str, N
     """Raw columns to the tensors of `nasflow.data.tensors`.
 
     Only the tensors that the spec has are returned: ``numeric`` float32 [n, width], ``categorical`` int32 [n, columns],
-    ``image`` uint8 [n, height, width, channels].
+    ``discrete`` int32 [n, columns], ``image`` uint8 [n, height, width, channels].
 
     Raises:
         DataError: an encoded image cannot be decoded.
@@ -40,6 +42,8 @@ def apply(transform: TransformSpec, raw: Mapping[str, RawColumn]) -> dict[str, N
         values = [numeric(column, raw[column.name]) for column in transform.numeric]
         flags = [missing(raw[column.name]) for column in transform.numeric if column.indicator]
         tensors["numeric"] = np.stack([*values, *flags], axis=1)
+    if transform.discrete:
+        tensors["discrete"] = np.stack([discrete(column, raw[column.name]) for column in transform.discrete], axis=1)
     if transform.categorical:
         tensors["categorical"] = np.stack(
             [categorical(column, raw[column.name]) for column in transform.categorical], axis=1
@@ -62,6 +66,24 @@ def numeric(transform: NumericTransform, values: RawColumn) -> NDArray[np.float3
 def missing(values: RawColumn) -> NDArray[np.float32]:
     """1.0 where a number is not finite, else 0.0; float32 [n]."""
     return (~np.isfinite(np.asarray(values, np.float64))).astype(np.float32)
+
+
+def discrete(transform: DiscreteTransform, values: RawColumn) -> NDArray[np.int32]:
+    """Numbers to ids, int32 [n]: 0 for what is not finite, 1 for what is none of the known values.
+
+    >>> discrete(DiscreteTransform(name="x", values=(0.0, 2.5)), [2.5, -0.0, 1.0, float("nan")]).tolist()
+    [3, 2, 1, 0]
+    """
+    known = np.asarray(transform.values, np.float64)
+    numbers = normal(np.asarray(values, np.float64))
+    places = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
+    ids = np.where(known[places] == numbers, places + FIRST_ID, UNKNOWN_ID)
+    return np.where(np.isfinite(numbers), ids, MISSING_ID).astype(np.int32)
+
+
+def normal(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Subnormal numbers and −0.0 as 0.0: TensorFlow's threads flush them, so that only this compares alike."""
+    return np.where(np.abs(values) < SMALLEST_NORMAL, 0.0, values)
 
 
 def categorical(transform: CategoricalTransform, values: RawColumn) -> NDArray[np.int32]:

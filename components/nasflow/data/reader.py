@@ -1,8 +1,9 @@
 """Reads a Dataset's shards into memory: the one reader that search, train and evaluate share.
 
 A shard is a Parquet file with one flat column for each column of a tensor: ``numeric/NAME`` and ``missing/NAME``
-float32, ``categorical/NAME`` int32, ``image`` fixed-size binary (uint8, row-major), and ``label`` int32 or float64.
-Flat columns are the fastest to read back (each one is a copy of a buffer) and keep every bit of a float32.
+float32, ``categorical/NAME`` and ``discrete/NAME`` int32, ``image`` fixed-size binary (uint8, row-major), and ``label``
+int32 or float64. Flat columns are the fastest to read back (each one is a copy of a buffer) and keep every bit of a
+float32.
 """
 
 import numpy as np
@@ -45,6 +46,8 @@ def columns(transform: TransformSpec) -> dict[str, list[str]]:
     if transform.numeric:
         flags = [f"missing/{column.name}" for column in transform.numeric if column.indicator]
         names["numeric"] = [*(f"numeric/{column.name}" for column in transform.numeric), *flags]
+    if transform.discrete:
+        names["discrete"] = [f"discrete/{column.name}" for column in transform.discrete]
     if transform.categorical:
         names["categorical"] = [f"categorical/{column.name}" for column in transform.categorical]
     if transform.image is not None:
@@ -75,6 +78,8 @@ def _empty(transform: TransformSpec, rows: int) -> tuple[dict[str, NDArray[np.ge
     tensors: dict[str, NDArray[np.generic]] = {}
     if inputs.numeric:
         tensors["numeric"] = np.empty((rows, inputs.numeric), np.float32)
+    if inputs.discrete:
+        tensors["discrete"] = np.empty((rows, len(inputs.discrete)), np.int32)
     if inputs.cardinalities:
         tensors["categorical"] = np.empty((rows, len(inputs.cardinalities)), np.int32)
     if inputs.image is not None:

@@ -2,11 +2,12 @@
 
 numeric      float32 [rows, width]          z-scored, finite, missing imputed; indicators are columns of it
 categorical  int32   [rows, columns]        0 = missing, 1 = not in the vocabulary, 2.. = the vocabulary
+discrete     int32   [rows, columns]        numeric columns of few values as categories; ids as above
 image        uint8   [rows, height, width, channels]    0–255; the model itself normalises
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,13 @@ class InputSpec:
 
     numeric: int = 0
     """Width of ``numeric``."""
+    edges: tuple[tuple[float, ...], ...] = ()
+    """For each column of ``numeric`` (indicators included), the edges of its bins in the tensor's units: ascending and
+    at least two, or none. Empty where no column has any."""
     cardinalities: tuple[int, ...] = ()
     """For each column of ``categorical``, how many ids there are, the two special ones included."""
+    discrete: tuple[int, ...] = ()
+    """The same for each column of ``discrete``."""
     image: tuple[int, int, int] | None = None
     """Height, width, channels."""
     image_mean: tuple[float, ...] = ()
@@ -55,6 +61,10 @@ class Tensors:
     def rows(self) -> int:
         """Number of rows."""
         return len(self.labels)
+
+    def only(self, names: Iterable[str]) -> "Tensors":
+        """The tensors of these names, which must be there: a model need not look at all of them."""
+        return Tensors(inputs={name: self.inputs[name] for name in names}, labels=self.labels)
 
     def take(self, rows: NDArray[np.integer] | slice) -> "Tensors":
         """A selection of rows."""

@@ -3,6 +3,9 @@
 `nasflow.models.export` builds the same arithmetic as a graph; a parity test on golden rows holds the two together.
 """
 
+from typing import Literal
+
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from nasflow.core.storage import sha256
@@ -11,6 +14,9 @@ from nasflow.data.tensors import InputSpec, OutputSpec
 MISSING_ID = 0
 UNKNOWN_ID = 1
 FIRST_ID = 2
+LEAST_BIN = 1e-6
+"""Edges of bins are at least so far apart, in standard deviations."""
+SMALLEST_NORMAL = float(np.finfo(np.float64).tiny)
 
 
 class _Frozen(BaseModel):
@@ -27,6 +33,39 @@ class NumericTransform(_Frozen):
     """> 0; a constant column has 1.0."""
     clip: float = 10.0
     indicator: bool
+    edges: tuple[float, ...] = ()
+    """Quantiles of the *distinct* training values, in the column's own units, ascending: the bins of a piecewise-linear
+    encoding. Empty where there are fewer than two values."""
+
+    @property
+    def scaled_edges(self) -> tuple[float, ...]:
+        """The edges in the tensor's units, as float32 tells them apart; empty where fewer than two are left.
+
+        >>> column = NumericTransform(name="x", mean=1.0, std=2.0, clip=3.0, indicator=False, edges=(1.0, 5.0, 90.0))
+        >>> column.scaled_edges
+        (0.0, 2.0, 3.0)
+        """
+        with np.errstate(over="ignore"):
+            scaled = (np.asarray(self.edges, np.float64) - self.mean) / self.std
+        found: list[float] = []
+        for edge in np.clip(scaled, -self.clip, self.clip).astype(np.float32).tolist():
+            if not found or edge - found[-1] >= LEAST_BIN:
+                found.append(edge)
+        return tuple(found) if len(found) > 1 else ()
+
+
+class DiscreteTransform(_Frozen):
+    """A numeric column of few distinct values, seen as a category as well: its ids are the column's place in the
+    tensor ``discrete``.
+
+    0 missing (NaN, ±inf), 1 no value of the training rows, 2.. the value's place + 2. Values are compared exactly in
+    float64; −0.0 and subnormal numbers, which not all machines keep, count as 0.0.
+    """
+
+    name: str
+    """A column of `TransformSpec.numeric`."""
+    values: tuple[float, ...]
+    """Distinct, ascending."""
 
 
 class CategoricalTransform(_Frozen):
@@ -62,8 +101,11 @@ class LabelTransform(_Frozen):
 class TransformSpec(_Frozen):
     """Fitted on the training rows only. Order matters: it is the order of the tensors' columns."""
 
-    version: int = 1
+    version: Literal[1, 2] = 2
+    """2 added `NumericTransform.edges` and `discrete`; documents of version 1 have neither."""
     numeric: tuple[NumericTransform, ...] = ()
+    discrete: tuple[DiscreteTransform, ...] = ()
+    """Numeric columns that are categories, too."""
     categorical: tuple[CategoricalTransform, ...] = ()
     image: ImageTransform | None = None
     label: LabelTransform
@@ -77,8 +119,12 @@ class TransformSpec(_Frozen):
     def inputs(self) -> InputSpec:
         """Width of ``numeric``: all values in order, then all indicators in order."""
         image = self.image
+        indicators = sum(column.indicator for column in self.numeric)
+        edges = tuple(column.scaled_edges for column in self.numeric)
         return InputSpec(
-            numeric=len(self.numeric) + sum(column.indicator for column in self.numeric),
+            numeric=len(self.numeric) + indicators,
+            edges=(*edges, *[(0.0, 1.0)] * indicators) if any(edges) else (),
+            discrete=tuple(len(column.values) + FIRST_ID for column in self.discrete),
             cardinalities=tuple(len(column.vocabulary) + FIRST_ID for column in self.categorical),
             image=(image.height, image.width, image.channels) if image else None,
             image_mean=image.mean if image else (),

@@ -37,14 +37,14 @@ def hand_made(
         model, rows, options = image_network(inputs, output), train.join(validation), {"epochs": IMAGE_EPOCHS}
     else:
         stop = keras.callbacks.EarlyStopping(patience=TABLE_PATIENCE, restore_best_weights=True)
-        held_out = (dict(validation.inputs), _targets(validation, output))
         model, rows = table_network(inputs, output), train
+        held_out = (dict(validation.only(model.input).inputs), _targets(validation, output))
         options = {"epochs": TABLE_EPOCHS, "callbacks": [stop], "validation_data": held_out}
     regression = output.classes is None
     loss = "mse" if regression else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=loss)
-    model.fit(dict(rows.inputs), _targets(rows, output), batch_size=128, verbose=0, **options)
-    raw = np.asarray(model.predict(dict(test.inputs), batch_size=1024, verbose=0), np.float64)
+    model.fit(dict(rows.only(model.input).inputs), _targets(rows, output), batch_size=128, verbose=0, **options)
+    raw = np.asarray(model.predict(dict(test.only(model.input).inputs), batch_size=1024, verbose=0), np.float64)
     return raw[:, 0] * output.std + output.mean if regression else _softmax(raw)
 
 

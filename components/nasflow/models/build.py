@@ -10,21 +10,23 @@ import numpy as np
 
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.spaces.architecture import Architecture, Node
+from nasflow.spaces.bins import bins_of, widest
 from nasflow.spaces.cost import cost
+from nasflow.spaces.operations import ids_of
 
 MEMBERS = "members"
 """Name of the layer whose output is [rows, members, units] in a model of several packed networks."""
 
 _ENCODINGS = frozenset({"input", "concat", "embedding", "output"})
-_DTYPES = {"image": "uint8", "numeric": "float32", "categorical": "int32"}
+_DTYPES = {"image": "uint8", "numeric": "float32", "categorical": "int32", "discrete": "int32"}
 
 
 def build(architecture: Architecture, inputs: InputSpec, output: OutputSpec, *, seed: int = 0) -> keras.Model:
     """The model.
 
     Inputs are a dict by tensor name: image uint8 [rows, height, width, channels] 0–255 (normalised inside), numeric
-    float32 [rows, width], categorical int32 [rows, columns]. The output is float32: logits [rows, classes], or the
-    standardised target [rows, 1].
+    float32 [rows, width], categorical and discrete int32 [rows, columns]; only those that the architecture looks at.
+    The output is float32: logits [rows, classes], or the standardised target [rows, 1].
 
     `seed` sets the initial weights and the dropout masks: same seed, same model. It seeds Python's, NumPy's and
     Keras's global generators.
@@ -50,7 +52,7 @@ def build(architecture: Architecture, inputs: InputSpec, output: OutputSpec, *, 
 def _shape(tensor: str, inputs: InputSpec) -> tuple[int, ...]:
     if tensor == "image" and inputs.image is not None:
         return inputs.image
-    return (inputs.numeric if tensor == "numeric" else len(inputs.cardinalities),)
+    return (inputs.numeric if tensor == "numeric" else len(ids_of(inputs, tensor)),)
 
 
 def _normalised(image: Any, inputs: InputSpec) -> Any:
@@ -81,6 +83,8 @@ def _make(node: Node, sources: list[Any], architecture: Architecture, inputs: In
             return _periodic(node, sources[0])
         case "piecewise":
             return _piecewise(node, sources[0])
+        case "quantile":
+            return _quantile(node, sources[0], inputs)
         case "member_dense":
             return _member_dense(sources[0], node.settings["members"], node.settings["units"], node.name)
         case "identity":
@@ -131,7 +135,7 @@ _LAYERS: Mapping[str, Callable[[Mapping[str, Any], str], Any]] = MappingProxyTyp
 
 def _embedding(node: Node, ids: Any, inputs: InputSpec) -> Any:
     """One table for all columns: each column's ids are moved behind those of the columns before it."""
-    offsets = np.cumsum([0, *inputs.cardinalities])
+    offsets = np.cumsum([0, *ids_of(inputs, node.settings.get("tensor", "categorical"))])
     shifted = keras.layers.Rescaling(1.0, offset=[float(o) for o in offsets[:-1]], name=f"{node.name}_offsets")(ids)
     table = keras.layers.Embedding(
         int(offsets[-1]), node.settings["dim"], embeddings_initializer="glorot_uniform", name=node.name
@@ -166,6 +170,32 @@ def _piecewise(node: Node, numeric: Any) -> Any:
         bias_axes="fk",
         kernel_initializer=keras.initializers.Constant(slopes.tolist()),
         bias_initializer=keras.initializers.Constant((-edges[:-1] * slopes).tolist()),
+        name=f"{name}_bins",
+    )(numeric)
+    return _per_feature(name, keras.layers.ReLU(max_value=1.0, name=f"{name}_clip")(bins), settings["dim"])
+
+
+def _quantile(node: Node, numeric: Any, inputs: InputSpec) -> Any:
+    """ReLU(linear(clip((x − low) / (high − low), 0, 1) of each bin)) for each feature x, the bins fixed.
+
+    The piecewise-linear encoding of Gorishniy et al. 2022 (On Embeddings for Numerical Features, §3.2), but with edges
+    at quantiles of the distinct values, and what lies outside of them cut off. A column of fewer bins than the widest
+    has bins that are always 0.
+    """
+    settings, name, features = node.settings, node.name, numeric.shape[-1]
+    slopes = np.zeros((features, widest(inputs, settings["bins"])))
+    starts = np.zeros_like(slopes)
+    for feature, bins in enumerate(bins_of(inputs, settings["bins"])):
+        for place, (low, high) in enumerate(bins):
+            slopes[feature, place] = 1 / (high - low)
+            starts[feature, place] = -low / (high - low)
+    bins = keras.layers.EinsumDense(
+        "nf,fk->nfk",
+        slopes.shape,
+        bias_axes="fk",
+        kernel_initializer=keras.initializers.Constant(slopes.tolist()),
+        bias_initializer=keras.initializers.Constant(starts.tolist()),
+        trainable=False,
         name=f"{name}_bins",
     )(numeric)
     return _per_feature(name, keras.layers.ReLU(max_value=1.0, name=f"{name}_clip")(bins), settings["dim"])

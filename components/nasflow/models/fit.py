@@ -92,7 +92,7 @@ def fit(
     steps = train.rows // batch
     metric = metric or ("rmse" if output.classes is None else "accuracy")
     trainer = Trainer(model, recipe, output, batch=batch, steps=epochs * steps)
-    data = _Rows(train, recipe, output, batch)
+    data = _Rows(train.only(model.input), recipe, output, batch)
 
     history: list[Epoch] = []
     backup = None

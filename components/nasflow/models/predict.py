@@ -31,6 +31,7 @@ def predict(model: keras.Model, tensors: Tensors, output: OutputSpec) -> NDArray
 def logits(model: keras.Model, tensors: Tensors, output: OutputSpec) -> NDArray[np.float64]:
     """What the model itself puts out, float64 [rows, classes or 1]."""
     forward = _forward(model)
+    tensors = tensors.only(model.input)
     row = sum(math.prod(values.shape[1:]) for values in tensors.inputs.values())
     batch = min(_MAX_BATCH, max(32, _NUMBERS // max(1, row)))
     parts = [

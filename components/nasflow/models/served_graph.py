@@ -15,8 +15,10 @@ from nasflow.data.schema import Schema
 from nasflow.data.transform import (
     FIRST_ID,
     MISSING_ID,
+    SMALLEST_NORMAL,
     UNKNOWN_ID,
     CategoricalTransform,
+    DiscreteTransform,
     ImageTransform,
     NumericTransform,
     TransformSpec,
@@ -49,6 +51,8 @@ class ServedGraph(tf.Module):
         spec, tensors = self._transform, {}
         if spec.numeric:
             tensors["numeric"] = _numeric([raw[column.name] for column in spec.numeric], spec.numeric)
+        if spec.discrete:
+            tensors["discrete"] = tf.stack([_places(raw[column.name], column) for column in spec.discrete], axis=1)
         if spec.categorical:
             ids = [_ids(raw[column.name], table) for column, table in zip(spec.categorical, self._tables, strict=True)]
             tensors["categorical"] = tf.stack(ids, axis=1)
@@ -58,7 +62,7 @@ class ServedGraph(tf.Module):
 
     def predict(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Probabilities float32 [rows, classes], or the target in its own units float32 [rows]."""
-        raw_output = tf.cast(self.model(dict(tensors), training=False), tf.float64)
+        raw_output = tf.cast(self.model({name: tensors[name] for name in self.model.input}, training=False), tf.float64)
         output = self._transform.output
         if output.classes is not None:
             return {"probabilities": tf.cast(tf.nn.softmax(raw_output), tf.float32)}
@@ -95,6 +99,17 @@ def _numeric(columns: list[Any], transforms: tuple[NumericTransform, ...]) -> An
     if indicated:
         parts.append(tf.cast(tf.gather(~usable, indicated, axis=1), tf.float32))
     return tf.concat(parts, axis=1)
+
+
+def _places(values: Any, transform: DiscreteTransform) -> Any:
+    """Numbers → ids, as `nasflow.data.apply.discrete`: the same comparisons, exact in float64."""
+    known = tf.constant(transform.values, tf.float64)
+    numbers = tf.where(tf.abs(values) < SMALLEST_NORMAL, tf.zeros_like(values), values)
+    # Not tf.searchsorted, whose reshape refuses an empty batch.
+    places = tf.raw_ops.LowerBound(sorted_inputs=known[None], values=numbers[None], out_type=tf.int32)[0]
+    places = tf.minimum(places, len(transform.values) - 1)
+    ids = tf.where(tf.equal(tf.gather(known, places), numbers), places + FIRST_ID, UNKNOWN_ID)
+    return tf.where(tf.math.is_finite(numbers), ids, MISSING_ID)
 
 
 def _table(column: CategoricalTransform) -> Any:

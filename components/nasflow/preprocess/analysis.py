@@ -20,6 +20,7 @@ from nasflow.data.golden import GOLDEN_ROWS
 from nasflow.preprocess.analyzers import Counts, Fingerprints, Moments, Pixels, Sample
 from nasflow.preprocess.clean import CleanRows
 from nasflow.preprocess.dead_letters import DeadLetters
+from nasflow.preprocess.distinct import Distinct
 from nasflow.preprocess.inspection import Inspection
 from nasflow.preprocess.near import NearImages
 from nasflow.preprocess.plan import Plan
@@ -27,7 +28,10 @@ from nasflow.preprocess.sources._base import IMAGE, Role
 from nasflow.preprocess.split import TEST, TRAIN, assign, label_bits, priorities
 from nasflow.preprocess.split_survey import Cuts
 from nasflow.preprocess.summary import (
+    MOST_DISCRETE,
+    MOST_EDGES,
     CategoricalSummary,
+    DistinctSummary,
     DuplicateSummary,
     GoldenRow,
     ImageSummary,
@@ -49,6 +53,7 @@ class Analysis:
     dead: DeadLetters = dataclasses.field(default_factory=DeadLetters)
     split_rows: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(len(SPLITS), np.int64))
     numeric: dict[str, Moments] = dataclasses.field(default_factory=dict)
+    distinct: dict[str, Distinct] = dataclasses.field(default_factory=dict)
     categorical: dict[str, Counts] = dataclasses.field(default_factory=dict)
     pixels: Pixels | None = None
     classes: dict[str, Counts] = dataclasses.field(default_factory=dict)
@@ -65,6 +70,7 @@ class Analysis:
         """Nothing seen yet."""
         found = cls(plan)
         found.numeric = {column.name: Moments() for column in plan.columns if column.kind == "numeric"}
+        found.distinct = {name: Distinct() for name in found.numeric}
         found.categorical = {column.name: Counts() for column in plan.columns if column.kind == "categorical"}
         found.pixels = Pixels.of(plan.image.channels) if plan.image else None
         regression = plan.task == "tabular_regression"
@@ -101,6 +107,7 @@ class Analysis:
             return
         for column, moments in self.numeric.items():
             moments.update(rows.raw[column])
+            self.distinct[column].update(rows.raw[column])
         for column, counts in self.categorical.items():
             counts.update(rows.raw[column])
         if self.pixels is not None and rows.images is not None:
@@ -115,6 +122,7 @@ class Analysis:
         self.dead.merge(other.dead)
         self.split_rows += other.split_rows
         _merge(self.numeric, other.numeric)
+        _merge(self.distinct, other.distinct)
         _merge(self.categorical, other.categorical)
         _merge(self.classes, other.classes)
         _merge(self.targets, other.targets)
@@ -136,6 +144,7 @@ class Analysis:
             split_rows={name: int(count) for name, count in zip(SPLITS, self.split_rows, strict=True)},
             dead=self.dead,
             numeric={name: _numeric(moments) for name, moments in self.numeric.items()},
+            distinct={name: _distinct(values) for name, values in self.distinct.items()},
             categorical={name: _categorical(counts) for name, counts in self.categorical.items()},
             image=_image(self.pixels) if self.pixels else None,
             classes={name: dict(sorted(counts.values.items())) for name, counts in self.classes.items()},
@@ -213,6 +222,15 @@ def _numeric(moments: Moments) -> NumericSummary:
         std=moments.std,
         min=moments.low if moments.count else None,
         max=moments.high if moments.count else None,
+    )
+
+
+def _distinct(values: Distinct) -> DistinctSummary:
+    return DistinctSummary(
+        distinct=values.distinct,
+        exact=values.exact,
+        values=values.values().tolist() if values.exact and values.distinct <= MOST_DISCRETE else [],
+        quantiles=values.quantiles(MOST_EDGES).tolist(),
     )
 
 

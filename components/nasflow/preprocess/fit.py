@@ -9,6 +9,7 @@ from nasflow.core.spec import DataSection
 from nasflow.data.schema import Column, ImageFormat, Label, Schema
 from nasflow.data.transform import (
     CategoricalTransform,
+    DiscreteTransform,
     ImageTransform,
     LabelTransform,
     NumericTransform,
@@ -16,9 +17,14 @@ from nasflow.data.transform import (
 )
 from nasflow.preprocess import cells, statistics
 from nasflow.preprocess.plan import Plan, PlannedColumn
-from nasflow.preprocess.summary import Summary
+from nasflow.preprocess.summary import DistinctSummary, Summary
 
 _MAX_FRACTIONAL_CLASSES = 1000
+_LEAST_BINS, _MOST_BINS = 2, 64
+_ROWS_A_BIN = 16
+"""A numeric column has a bin for so many training rows: small tables have coarse ones."""
+_ROWS_A_VALUE = 10
+"""A numeric column is a category, too, where a value has so many rows on average."""
 
 
 def fit(plan: Plan, summary: Summary, data: DataSection, *, leaking: Mapping[str, str]) -> tuple[Schema, TransformSpec]:
@@ -54,6 +60,11 @@ def fit(plan: Plan, summary: Summary, data: DataSection, *, leaking: Mapping[str
     target = summary.targets.get("train")
     transform = TransformSpec(
         numeric=tuple(_numeric(name, summary) for name in summary.numeric if name in kept),
+        discrete=tuple(
+            DiscreteTransform(name=name, values=tuple(found.values))
+            for name, found in summary.distinct.items()
+            if name in kept and _is_discrete(found, summary.numeric[name].count)
+        ),
         categorical=tuple(
             CategoricalTransform(name=name, vocabulary=tuple(text for text, _ in found.top))
             for name, found in summary.categorical.items()
@@ -154,7 +165,27 @@ def _column(column: PlannedColumn, summary: Summary) -> Column:
 def _numeric(name: str, summary: Summary) -> NumericTransform:
     found = summary.numeric[name]
     std = _scale(name, found.mean, found.std)
-    return NumericTransform(name=name, mean=found.mean, std=std, indicator=found.missing + found.non_finite > 0)
+    edges = _edges(summary.distinct[name].quantiles, bins=found.count // _ROWS_A_BIN)
+    indicator = found.missing + found.non_finite > 0
+    return NumericTransform(name=name, mean=found.mean, std=std, indicator=indicator, edges=edges)
+
+
+def _edges(quantiles: list[float], *, bins: int) -> tuple[float, ...]:
+    """Every so-manieth quantile, for between `_LEAST_BINS` and `_MOST_BINS` bins.
+
+    >>> _edges([1.0, 2.0, 4.0, 8.0, 16.0], bins=2)
+    (1.0, 4.0, 16.0)
+    >>> _edges([7.0], bins=2)
+    ()
+    """
+    last = len(quantiles) - 1
+    count = min(max(bins, _LEAST_BINS), _MOST_BINS, last)
+    return tuple(quantiles[round(place * last / count)] for place in range(count + 1)) if count > 0 else ()
+
+
+def _is_discrete(found: DistinctSummary, rows: int) -> bool:
+    """Whether the values are few enough to learn something about each: of two, the number itself says all."""
+    return len(found.values) > 2 and rows >= _ROWS_A_VALUE * len(found.values)
 
 
 def _scale(name: str, mean: float, std: float) -> float:

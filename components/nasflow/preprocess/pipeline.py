@@ -189,7 +189,7 @@ def survey(reading: Reading, uri: str) -> Cuts | None:
         return None
     if not storage_for(uri).exists(uri):
         items = [item for item in reading.items() if item.role == "train"]
-        with _pipeline() as pipeline:
+        with new_pipeline() as pipeline:
             parts = pipeline | beam.Create(items) | beam.Reshuffle() | beam.ParDo(_Survey(reading))
             groups = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
             merged = groups | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))

@@ -21,7 +21,7 @@ _GROUP_BYTES = 64 << 20
 
 def shard_schema(transform: TransformSpec) -> pa.Schema:
     """The columns of a shard; see `nasflow.data.reader`."""
-    kinds = {"numeric": pa.float32(), "categorical": pa.int32()}
+    kinds = {"numeric": pa.float32(), "categorical": pa.int32(), "discrete": pa.int32()}
     fields = []
     for tensor, names in columns(transform).items():
         if tensor == IMAGE:

@@ -32,6 +32,8 @@ def describe(
 ) -> dict[str, Any]:
     """Numbers of the training split, label distributions of all splits, and findings. JSON-safe."""
     columns: dict[str, Any] = {name: _numeric(one) for name, one in summary.numeric.items()}
+    for name, values in summary.distinct.items():
+        columns[name] |= {"distinct": values.distinct, "exact": values.exact}
     for name, texts in summary.categorical.items():
         columns[name] = {
             "kind": "categorical",

@@ -6,6 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 from nasflow.preprocess.dead_letters import DeadLetters
 
+MOST_DISCRETE = 256
+"""A numeric column of more distinct values is no category (research/tabular.md)."""
+MOST_EDGES = 129
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(
@@ -26,6 +30,18 @@ class NumericSummary(_Frozen):
     min: float | None
     """None without values."""
     max: float | None
+
+
+class DistinctSummary(_Frozen):
+    """The distinct finite values of a numeric column of the training split."""
+
+    distinct: int
+    """How many; estimated where not `exact`."""
+    exact: bool
+    values: list[float]
+    """All of them, ascending, where they are exact and at most `MOST_DISCRETE`; else empty."""
+    quantiles: list[float]
+    """At most `MOST_EDGES` of them, ascending, the smallest and the largest included, at equal shares of all."""
 
 
 class CategoricalSummary(_Frozen):
@@ -80,6 +96,8 @@ class Summary(_Frozen):
     split_rows: dict[str, int]
     dead: DeadLetters
     numeric: dict[str, NumericSummary]
+    distinct: dict[str, DistinctSummary]
+    """By numeric column."""
     categorical: dict[str, CategoricalSummary]
     image: ImageSummary | None
     classes: dict[str, dict[str, int]]

@@ -7,7 +7,7 @@ from nasflow.spaces.architecture import Architecture, ArchitectureError, Shape
 from nasflow.spaces.operations import measure
 
 _WEIGHTED = frozenset(
-    {"conv", "separable_conv", "dense", "member_dense", "embedding", "periodic", "piecewise", "output"}
+    {"conv", "separable_conv", "dense", "member_dense", "embedding", "periodic", "piecewise", "quantile", "output"}
 )
 
 

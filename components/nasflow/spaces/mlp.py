@@ -36,16 +36,21 @@ class MlpSpace(Space):
     def _declare(self) -> list[Parameter]:
         found: list[Parameter] = []
         if self._inputs.numeric:
-            embedded = When(parent="numeric", values=("periodic", "piecewise"))
+            encodings = ("periodic", "piecewise", *(["quantile"] if self._inputs.edges else []))
+            embedded = When(parent="numeric", values=encodings)
+            binned = When(parent="numeric", values=encodings[1:])
             found += [
-                Choice(name="numeric", values=("plain", "periodic", "piecewise")),
+                Choice(name="numeric", values=("plain", *encodings)),
                 Choice(name="numeric_dim", values=(4, 8, 16), when=embedded),
                 Choice(name="frequencies", values=(8, 16, 32), when=When(parent="numeric", values=("periodic",))),
                 Real(name="sigma", low=0.02, high=2.0, log=True, when=When(parent="numeric", values=("periodic",))),
-                Choice(name="bins", values=(8, 16, 32), when=When(parent="numeric", values=("piecewise",))),
+                Choice(name="bins", values=(8, 16, 32, 64), when=binned),
             ]
-        if self._inputs.cardinalities:
-            found.append(Choice(name="embedding", values=(2, 4, 8, 16)))
+        if self._inputs.discrete:
+            found.append(Choice(name="discrete", values=("off", "on")))
+        if self._inputs.cardinalities or self._inputs.discrete:
+            only = None if self._inputs.cardinalities else When(parent="discrete", values=("on",))
+            found.append(Choice(name="embedding", values=(2, 4, 8, 16), when=only))
         deep = When(parent="depth", values=_DEEP)
         found += [
             Choice(name="depth", values=_DEPTHS),
@@ -66,10 +71,12 @@ class MlpSpace(Space):
         return found
 
     def presets(self) -> tuple[dict[str, Any], ...]:
-        """Encodings and eight packed networks; one plain regularised network; a linear model."""
+        """Eight packed networks on the data's bins (research/tabular.md: "N", packed, with averaged weights), the same
+        on waves, one plain regularised network, a linear model."""
         base: dict[str, Any] = {
             # Encodings multiply the width of the first layer: of a wide table they would make most of the network.
             "numeric": "periodic" if self._inputs.numeric <= _ENCODED else "plain",
+            "discrete": "off",
             "numeric_dim": 8,
             "frequencies": 16,
             "sigma": 0.1,
@@ -97,9 +104,13 @@ class MlpSpace(Space):
             "weight_decay": 0.1,
         }
         linear = {"numeric": "plain", "depth": 0, "learning_rate": 1e-2, "weight_decay": 0.1, "batch_size": 32}
+        found = [base, base | plain, base | linear]
+        if self._inputs.edges and self._inputs.numeric <= _ENCODED:
+            binned = {"numeric": "quantile", "bins": 64, "numeric_dim": 16, "discrete": "on", "batch_size": 128}
+            found.insert(0, base | binned)
         return tuple(
             {parameter.name: values[parameter.name] for parameter in active(self._parameters, values)}
-            for values in (base, base | plain, base | linear)
+            for values in found
         )
 
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
@@ -124,10 +135,18 @@ class MlpSpace(Space):
                 )
             elif values["numeric"] == "piecewise":
                 x = graph.add("piecewise", x, bins=values["bins"], dim=values["numeric_dim"])
+            elif values["numeric"] == "quantile":
+                x = graph.add("quantile", x, bins=values["bins"], dim=values["numeric_dim"])
             parts.append(x)
         if self._inputs.cardinalities:
-            parts.append(graph.add("embedding", graph.add("input", tensor="categorical"), dim=values["embedding"]))
+            parts.append(_embedded(graph, "categorical", values))
+        if values.get("discrete") == "on":
+            parts.append(_embedded(graph, "discrete", values))
         return graph.add("concat", *parts) if len(parts) > 1 else parts[0]
+
+
+def _embedded(graph: Graph, tensor: str, values: Mapping[str, Any]) -> str:
+    return graph.add("embedding", graph.add("input", tensor=tensor), tensor=tensor, dim=values["embedding"])
 
 
 def _layer(graph: Graph, x: str, values: Mapping[str, Any], *, first: bool) -> str:

@@ -1,7 +1,7 @@
 """The operations of an architecture: output shape, trainable parameters and multiply-adds of each, in pure Python.
 
     op                settings                      input → output (without the batch dimension)
-    input             tensor                        → image (h, w, c), numeric (f,) or categorical (k,)
+    input             tensor                        → image (h, w, c), numeric (f,), categorical or discrete (k,)
     conv              filters kernel stride bias    (h, w, c) → (⌈h/stride⌉, ⌈w/stride⌉, filters)
     separable_conv    filters kernel stride bias    as conv; a depthwise convolution, then a 1×1 one
     max_pool avg_pool size                          (h, w, c) → (⌈h/size⌉, ⌈w/size⌉, c)
@@ -15,9 +15,10 @@
     concat                                          joins the last axis
     dense             units bias                    (d,) → (units,)
     member_dense      members units                 (d,) or (members, d) → (members, units): independent networks in one
-    embedding         dim                           categorical (k,) → (k · dim,)
+    embedding         tensor dim                    categorical or discrete (k,) → (k · dim,)
     periodic          frequencies sigma dim         numeric (f,) → (f · dim,); Gorishniy et al. 2022, "PLR"
     piecewise         bins dim                      numeric (f,) → (f · dim,); the same paper, learned bins
+    quantile          bins dim                      the same, at most so many bins between the data's quantiles, fixed
     output                                          (d,) or (members, d) → (classes,) or (1,)
 
 `nasflow.models.build` makes the Keras layers; a test holds the numbers here equal to Keras's own.
@@ -31,6 +32,7 @@ from typing import Any
 
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.spaces.architecture import ArchitectureError, Node, Shape
+from nasflow.spaces.bins import widest
 
 ACTIVATIONS = ("relu", "gelu", "swish", "tanh")
 
@@ -91,8 +93,8 @@ def _input(c: _Context) -> Measure:
         return Measure(c.inputs.image)
     if tensor == "numeric" and c.inputs.numeric:
         return Measure((c.inputs.numeric,))
-    if tensor == "categorical" and c.inputs.cardinalities:
-        return Measure((len(c.inputs.cardinalities),))
+    if tensor in ("categorical", "discrete") and (ids := ids_of(c.inputs, tensor)):
+        return Measure((len(ids),))
     raise ValueError("the data has no such tensor")
 
 
@@ -174,10 +176,11 @@ def _member_dense(c: _Context) -> Measure:
 
 def _embedding(c: _Context) -> Measure:
     (columns,) = c.one(1)
-    if columns != len(c.inputs.cardinalities):
-        raise ValueError("it takes the categorical tensor itself")
+    ids = ids_of(c.inputs, c.settings.get("tensor", "categorical"))
+    if columns != len(ids):
+        raise ValueError("it takes the tensor of ids itself")
     dim = c.whole("dim")
-    return Measure((columns * dim,), sum(c.inputs.cardinalities) * dim)
+    return Measure((columns * dim,), sum(ids) * dim)
 
 
 def _periodic(c: _Context) -> Measure:
@@ -194,6 +197,19 @@ def _piecewise(c: _Context) -> Measure:
     bins, dim = c.whole("bins"), c.whole("dim")
     products = features * bins * (1 + dim)
     return Measure((features * dim,), products + features * (bins + dim), products)
+
+
+def _quantile(c: _Context) -> Measure:
+    (features,) = c.one(1)
+    bins, dim = widest(c.inputs, c.whole("bins")), c.whole("dim")
+    if features != len(c.inputs.edges) or not bins:
+        raise ValueError("it takes the numeric tensor itself, whose columns have edges")
+    return Measure((features * dim,), features * (bins + 1) * dim, features * bins * (1 + dim))
+
+
+def ids_of(inputs: InputSpec, tensor: str) -> tuple[int, ...]:
+    """How many ids each column of a tensor of ids has."""
+    return inputs.discrete if tensor == "discrete" else inputs.cardinalities
 
 
 def _output(c: _Context) -> Measure:
@@ -225,6 +241,7 @@ _OPERATIONS: Mapping[str, Callable[[_Context], Measure]] = MappingProxyType(
         "embedding": _embedding,
         "periodic": _periodic,
         "piecewise": _piecewise,
+        "quantile": _quantile,
         "output": _output,
     }
 )

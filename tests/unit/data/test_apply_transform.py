@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
+from pydantic import ValidationError
 
 from nasflow.core.errors import DataError
 from nasflow.data.apply import apply, decode_labels, encode_labels
@@ -56,6 +57,29 @@ def test_numbers_are_scaled_clipped_and_flagged() -> None:
     assert tensors["categorical"].tolist() == [[2], [3], [1], [0], [2], [2]]
     assert tensors["categorical"].dtype == np.int32
     assert set(tensors) == {"numeric", "categorical"}
+
+
+def test_edges_are_scaled_clipped_and_apart() -> None:
+    # (x − 10) / 2: −4, 0, and 1e-7 above it, which is too near; 1e9 clips to 10, as does 1e300.
+    column = SPEC.numeric[0].model_copy(update={"edges": (2.0, 10.0, 10.0 + 2e-7, 1e9, 1e300)})
+    assert column.scaled_edges == (-4.0, 0.0, 10.0)
+    assert column.model_copy(update={"edges": (1e9, 1e300)}).scaled_edges == ()  # both at the clip
+    spec = SPEC.model_copy(update={"numeric": (column, SPEC.numeric[1])})
+    assert spec.inputs.edges == ((-4.0, 0.0, 10.0), (), (0.0, 1.0))  # the last is the indicator
+    assert SPEC.inputs.edges == ()
+
+
+def test_a_document_of_version_1_is_read_and_one_of_the_future_refused() -> None:
+    content = SPEC.model_dump()
+    old = {
+        **content,
+        "version": 1,
+        "numeric": [{k: v for k, v in c.items() if k != "edges"} for c in content["numeric"]],
+    }
+    del old["discrete"]
+    assert TransformSpec.model_validate(old).inputs == SPEC.inputs
+    with pytest.raises(ValidationError, match="version"):
+        TransformSpec.model_validate({**content, "version": 3})
 
 
 def test_arrow_text_gives_the_same_ids_as_numpy_text() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from nasflow.spaces.parameters import sample
 
 TEN = OutputSpec(classes=10)
 NUMBER = OutputSpec(classes=None, mean=5.0, std=2.0)
+BINNED = InputSpec(numeric=3, edges=((-1.0, 0.0, 0.5, 3.0), (), (0.0, 1.0)), discrete=(7, 5), cardinalities=(3, 10))
 
 
 def images(height: int, width: int, channels: int) -> InputSpec:
@@ -32,10 +34,9 @@ def rows(inputs: InputSpec, count: int, seed: int = 0) -> Tensors:
         tensors["image"] = rng.integers(0, 256, (count, *inputs.image), dtype=np.uint8)
     if inputs.numeric:
         tensors["numeric"] = rng.normal(size=(count, inputs.numeric)).astype(np.float32)
-    if inputs.cardinalities:
-        tensors["categorical"] = np.stack(
-            [rng.integers(0, size, count) for size in inputs.cardinalities], axis=1
-        ).astype(np.int32)
+    for name, sizes in (("categorical", inputs.cardinalities), ("discrete", inputs.discrete)):
+        if sizes:
+            tensors[name] = np.stack([rng.integers(0, size, count) for size in sizes], axis=1).astype(np.int32)
     return Tensors(inputs=tensors, labels=np.zeros(count, np.int32))
 
 
@@ -48,6 +49,8 @@ def spaces() -> list[tuple[Space, InputSpec, OutputSpec]]:
         (InputSpec(numeric=4, cardinalities=(3, 10)), TEN),
         (InputSpec(numeric=3), NUMBER),
         (InputSpec(cardinalities=(4,)), OutputSpec(classes=2)),
+        (BINNED, TEN),
+        (dataclasses.replace(BINNED, cardinalities=()), NUMBER),
     ):
         found.append((MlpSpace(inputs=inputs, output=output), inputs, output))
     return found
@@ -142,6 +145,40 @@ def test_piecewise_starts_as_a_piecewise_linear_encoding() -> None:
     assert codes == pytest.approx(expected, abs=1e-5)
 
 
+def test_bins_lie_between_the_edges_of_the_data() -> None:
+    """−1 … 0 … 0.5 … 3 thinned to two bins: the one in the middle is round(1.5) = 2, so −1 … 0.5 … 3."""
+    graph = Graph()
+    x = graph.add("quantile", graph.add("input", tensor="numeric"), bins=2, dim=1)
+    model = build(graph.finish(x, Recipe()), BINNED, NUMBER)
+    encoding = keras.Model(model.input, model.get_layer("quantile_1_clip").output)
+    numbers = np.array([[-5, 9, 0], [-0.25, 0, 1], [1.75, 0, 0], [9, 0, 1]], np.float32)  # halfway: −0.25 and 1.75
+    codes = np.asarray(encoding({"numeric": numbers}))
+    assert codes[:, 0].tolist() == [[0, 0], [0.5, 0], [1, 0.5], [1, 1]]
+    assert (codes[:, 1] == 0).all()  # a column without edges
+    assert codes[:, 2].tolist() == [[0, 0], [1, 0], [0, 0], [1, 0]]  # an indicator has one bin, 0 to 1
+    assert {weight.path.split("/")[0] for weight in model.non_trainable_weights} == {"quantile_1_bins"}
+
+
+def test_bins_as_narrow_as_can_be_are_still_told_apart() -> None:
+    edges = (1.0, 1.0 + 2**-19, 1.0 + 2**-18)
+    graph = Graph()
+    x = graph.add("quantile", graph.add("input", tensor="numeric"), bins=64, dim=1)
+    model = build(graph.finish(x, Recipe()), InputSpec(numeric=1, edges=(edges,)), NUMBER)
+    encoding = keras.Model(model.input, model.get_layer("quantile_1_clip").output)
+    codes = np.asarray(encoding({"numeric": np.array(edges, np.float32)[:, None]}))[:, 0]
+    assert codes == pytest.approx(np.array([[0, 0], [1, 0], [1, 1]]), abs=0.1)
+
+
+def test_a_model_is_given_only_what_it_looks_at() -> None:
+    space = MlpSpace(inputs=BINNED, output=TEN)
+    plain = {**space.presets()[0], "discrete": "off"}
+    model = build(space.architecture(plain), BINNED, TEN)
+    assert set(model.input) == {"numeric", "categorical"}
+    assert predict(model, rows(BINNED, 4), TEN).shape == (4, 10)
+    model = build(space.architecture(space.presets()[0]), BINNED, TEN)
+    assert set(model.input) == {"numeric", "categorical", "discrete"}
+
+
 def test_packed_members_answer_with_their_mean() -> None:
     space = MlpSpace(inputs=InputSpec(numeric=3), output=TEN)
     architecture = space.architecture(space.presets()[0])
@@ -186,7 +223,7 @@ for path in sys.argv[1:]:
 def test_saved_models_load_in_safe_mode_without_nasflow(tmp_path: Path) -> None:
     """Every operation: all presets, and every numeric encoding, head and block, in a process that knows Keras only."""
     architectures: list[tuple[Architecture, InputSpec, OutputSpec]] = []
-    for space, inputs, output in (spaces()[0], spaces()[3]):
+    for space, inputs, output in (spaces()[0], spaces()[3], spaces()[6]):
         architectures += [(space.architecture(values), inputs, output) for values in space.presets()]
     cnn, mlp = CnnSpace(inputs=images(8, 8, 1), output=TEN), spaces()[3][0]
     branches = {**cnn.presets()[1], "block": "branches", "op_2": "separable", "activation": "swish"}

@@ -10,9 +10,18 @@ from PIL import Image
 
 from nasflow.data.apply import apply
 from nasflow.data.schema import Column, ImageFormat, Label, Schema
-from nasflow.data.transform import CategoricalTransform, ImageTransform, LabelTransform, NumericTransform, TransformSpec
+from nasflow.data.transform import (
+    CategoricalTransform,
+    DiscreteTransform,
+    ImageTransform,
+    LabelTransform,
+    NumericTransform,
+    TransformSpec,
+)
 from nasflow.models.tensor_names import tensor_names
 
+# Neighbours in float64, far nearer than float32 tells apart; the smallest normal number; the largest.
+KNOWN = (-1e308, -1e6, 0.0, 2.0**-1022, 0.1, float(np.nextafter(0.1, 1)), 2.0**53, 2.0**53 + 2, 1.7976931348623157e308)
 WORDS = ("blue", "", "größe", "a b", "Ω🙂", "NaN", "x\x00y")
 
 
@@ -31,6 +40,10 @@ TRANSFORM = TransformSpec(
     numeric=(
         NumericTransform(name="capital gain", mean=1.5, std=0.3, indicator=True),
         NumericTransform(name="1st", mean=-1e6, std=3e4, clip=2.0, indicator=False),
+    ),
+    discrete=(
+        DiscreteTransform(name="1st", values=KNOWN),
+        DiscreteTransform(name="capital gain", values=(0.0,)),
     ),
     categorical=(CategoricalTransform(name="", vocabulary=("blue", "größe", "a b", "x\x00y")),),
     label=LabelTransform(name="y", classes=("no", "yes")),
@@ -91,10 +104,25 @@ def test_the_graph_by_hand(tensors):
     # (1.8 − 1.5) / 0.3 = 1; (−970k + 1M) / 30k = 1. Missing: 0 and the indicator. Huge: the clips, 10 and 2.
     np.testing.assert_allclose(found["numeric"], [[1, 1, 0], [0, 0, 1], [10, -2, 0]], rtol=1e-6)
     assert found["categorical"].tolist() == [[2], [0], [1]]
+    assert found["discrete"].tolist() == [[1, 1], [0, 0], [2, 1]]  # −1e308 is the first of KNOWN; inf counts as missing
+
+
+def test_a_known_value_is_found_exactly(tensors):
+    known = np.array(KNOWN)
+    wanted = np.concatenate([known, np.nextafter(known[1:-1], 0), [-0.0, 5e-324, -5e-324, 0.1 + 1e-18]])
+    found = tensors(_raw([(0.0, value, "") for value in wanted]))["discrete"]
+    # By hand: each at its place + 2. Its neighbour towards 0 is none of them, but for 0.0 itself, 2⁻¹⁰²² (a subnormal
+    # one: 0.0), and the two whose neighbours are the value before.
+    places = [*range(2, 11), 1, 4, 4, 1, 6, 1, 8, 4, 4, 4, 6]
+    assert found[:, 0].tolist() == places
+    assert (found[:, 1] == 2).all()
 
 
 numbers = st.one_of(
-    st.floats(width=64, allow_nan=True, allow_infinity=True), st.floats(-3, 3), st.sampled_from([-1e6, 1e308, 5e-324])
+    st.floats(width=64, allow_nan=True, allow_infinity=True),
+    st.floats(-3, 3),
+    st.sampled_from([-1e6, 1e308, 5e-324]),
+    st.sampled_from([sign * value for value in KNOWN for sign in (1, -1)]),
 )
 texts = st.one_of(st.sampled_from(WORDS), st.text(st.characters(exclude_categories=["Cs"]), max_size=8))
 
@@ -114,13 +142,14 @@ def test_an_empty_batch(tensors):
     found = tensors(_raw([]))
     assert found["numeric"].shape == (0, 3)
     assert found["categorical"].shape == (0, 1)
+    assert found["discrete"].shape == (0, 2)
 
 
 def test_a_column_without_vocabulary_knows_nothing():
     import tensorflow as tf
 
     transform = TRANSFORM.model_copy(
-        update={"numeric": (), "categorical": (CategoricalTransform(name="", vocabulary=()),)}
+        update={"numeric": (), "discrete": (), "categorical": (CategoricalTransform(name="", vocabulary=()),)}
     )
     found = _graph(TABLE, transform).tensors({"": tf.constant(["", "a"])})
     assert list(found) == ["categorical"]

@@ -97,6 +97,41 @@ def test_moments_are_of_the_training_rows(made: tuple[pa.Table, Dataset]) -> Non
     ]
 
 
+def test_bins_and_categories_of_numbers_are_of_the_training_rows(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    few = rng.choice([0.0, 1.5, 7.0, 50.0], 2000, p=[0.9, 0.05, 0.03, 0.02])
+    many = rng.lognormal(0, 1, 2000)
+    flag = rng.integers(0, 2, 2000).astype(float)
+    y = pa.array(np.where(few > 0, "a", "b"))
+    pq.write_table(pa.table({"few": few, "many": many, "flag": flag, "y": y}), tmp_path / "a.parquet")
+    dataset = _run(tmp_path, _spec(tmp_path / "a.parquet"))
+    transform, train = read_transform(dataset), read(dataset, "train")
+    by_name = {column.name: column for column in transform.numeric}
+    assert by_name["few"].edges == (0.0, 1.5, 7.0, 50.0)
+    assert by_name["flag"].edges == (0.0, 1.0)
+    edges = np.array(by_name["many"].edges)
+    assert len(edges) == 65  # 1,600 training rows would be 100 bins: 64 is the most
+    scale = by_name["many"]
+    seen = np.sort(train.inputs["numeric"][:, 1].astype(float) * scale.std + scale.mean)
+    ranks = np.searchsorted(seen, edges) / len(seen)
+    assert ranks == pytest.approx(np.linspace(0, 1, 65), abs=0.02)
+    assert [(column.name, column.values) for column in transform.discrete] == [("few", (0.0, 1.5, 7.0, 50.0))]
+    assert train.inputs["discrete"].dtype == np.int32
+    assert set(np.unique(train.inputs["discrete"])) == {2, 3, 4, 5}
+    shares = np.bincount(train.inputs["discrete"][:, 0]) / train.rows
+    assert shares[2] == pytest.approx(0.9, abs=0.02)
+    statistics = dataset.json("statistics.json")["columns"]
+    assert (statistics["few"]["distinct"], statistics["many"]["exact"]) == (4, True)
+
+
+def test_a_small_table_has_coarse_bins_and_no_categories_of_its_numbers(tmp_path: Path) -> None:
+    columns = {"x": np.arange(100.0) % 50, "y": pa.array(["a", "b"] * 50)}  # two rows a value
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    transform = read_transform(_run(tmp_path, _spec(tmp_path / "a.parquet")))
+    assert 4 <= len(transform.numeric[0].edges) <= 6  # a bin for 16 of about 80 rows
+    assert transform.discrete == ()
+
+
 def test_splits_read_back_what_apply_gives(made: tuple[pa.Table, Dataset]) -> None:
     table, dataset = made
     transform = read_transform(dataset)

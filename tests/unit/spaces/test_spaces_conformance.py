@@ -51,6 +51,14 @@ class TestMlpMixed(Mlp):
     inputs = InputSpec(numeric=4, cardinalities=(3, 10))
 
 
+class TestMlpBinned(Mlp):
+    inputs = InputSpec(numeric=3, edges=((-1.0, 0.0, 2.0), (), (0.0, 1.0)), discrete=(7,), cardinalities=(3,))
+
+
+class TestMlpBinnedWithoutText(Mlp):
+    inputs = InputSpec(numeric=2, edges=((-1.0, 0.0, 2.0), (-1.0, 1.0)), discrete=(7, 5))
+
+
 class TestMlpNumericRegression(Mlp):
     inputs = InputSpec(numeric=10)
     output = OutputSpec(classes=None, mean=150.0, std=77.0)

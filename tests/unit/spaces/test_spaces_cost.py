@@ -58,6 +58,22 @@ def test_embedding_and_periodic_by_hand() -> None:
     assert counted.flops == 2 * (4 * 5 + 4 * 10 * 2 + 80)
 
 
+def test_bins_of_the_data_by_hand() -> None:
+    inputs = InputSpec(numeric=3, edges=((0.0, 1.0, 2.0, 4.0), (), (0.0, 1.0)), discrete=(7, 5))
+    counted = cost(graph(("quantile", {"bins": 64, "dim": 2}), tensor="numeric"), inputs, TEN)
+    # At most 3 bins a column, themselves not trained: 3 features · (3 + bias) · 2; output 6 → 10.
+    assert counted.parameters == 3 * (3 + 1) * 2 + 6 * 10 + 10
+    assert counted.flops == 2 * (3 * 3 * (1 + 2) + 60)
+    counted = cost(graph(("embedding", {"dim": 4, "tensor": "discrete"}), tensor="discrete"), inputs, TEN)
+    assert counted.parameters == (7 + 5) * 4 + (2 * 4) * 10 + 10
+    for steps, tensor, data in (
+        (("quantile", {"bins": 8, "dim": 2}), "numeric", TABLE),  # no edges
+        (("embedding", {"dim": 4}), "discrete", inputs),  # the table of another tensor
+    ):
+        with pytest.raises(ArchitectureError, match="itself"):
+            cost(graph(steps, tensor=tensor), data, TEN)
+
+
 def test_members_multiply_everything_behind_them() -> None:
     counted = cost(
         graph(("member_dense", {"members": 3, "units": 7}), tensor="numeric"), TABLE, OutputSpec(classes=None)

@@ -12,7 +12,14 @@ from nasflow.data.apply import apply, encode_labels
 from nasflow.data.golden import Golden
 from nasflow.data.reader import columns
 from nasflow.data.schema import Column, ImageFormat, Label, Schema
-from nasflow.data.transform import CategoricalTransform, ImageTransform, LabelTransform, NumericTransform, TransformSpec
+from nasflow.data.transform import (
+    CategoricalTransform,
+    DiscreteTransform,
+    ImageTransform,
+    LabelTransform,
+    NumericTransform,
+    TransformSpec,
+)
 from nasflow.spaces.cost import cost
 from nasflow.spaces.registry import get_space
 
@@ -26,7 +33,7 @@ def _column(name, kind, dtype="double"):
 def table_rows(rows, seed=0):
     """Raw columns with awkward names, and both kinds of label."""
     rng = np.random.default_rng(seed)
-    numbers = rng.normal(5, 3, rows)
+    numbers = np.round(rng.normal(5, 3, rows))
     numbers[rng.random(rows) < 0.05] = np.nan
     others = rng.normal(0, 1, rows)
     colours = np.empty(rows, object)
@@ -54,9 +61,10 @@ def table(regression=False):
     scale = {"mean": 1010.0, "std": 30.0} if regression else {}
     transform = TransformSpec(
         numeric=(
-            NumericTransform(name="capital gain", mean=5.0, std=3.0, indicator=True),
-            NumericTransform(name="1st", mean=0.0, std=1.0, indicator=False),
+            NumericTransform(name="capital gain", mean=5.0, std=3.0, indicator=True, edges=(-3.0, 2.0, 5.0, 8.0, 13.0)),
+            NumericTransform(name="1st", mean=0.0, std=1.0, indicator=False, edges=(-2.0, -0.3, 0.4, 2.0)),
         ),
+        discrete=(DiscreteTransform(name="capital gain", values=tuple(map(float, range(-2, 13)))),),
         categorical=(CategoricalTransform(name="native-country", vocabulary=("red", "green", "größe")),),
         label=LabelTransform(name="y", classes=label.classes, **scale),
     )
