@@ -48,16 +48,22 @@ def run(spec: PreprocessSpec, *, work_dir: str, output: str) -> Dataset:
 def _produce(spec: PreprocessSpec, sources: Sources, place: Place) -> tuple[Dataset, Mapping[str, bytes]]:
     plan = make_plan(sources, spec.data, spec.task)
     from nasflow.preprocess import pipeline  # Beam takes seconds to import: only where it runs
+    from nasflow.preprocess.engine import Engine
+
+    engine = Engine(spec.preprocess)
+    engine.check_places([place.uri, *(file for source in sources.by_role.values() for file in source.files)])
 
     reading = pipeline.Reading(sources=sources, plan=plan, split=spec.data.split)
     summary = pipeline.earlier_analysis(place.at("work", "analysis.json"))
     if summary is None:
         logger.info("preprocess: analysing %s", spec.data.train)
-        summary = pipeline.analyse(reading, place.at("work", "analysis.json"))
+        summary = pipeline.analyse(reading, place.at("work", "analysis.json"), engine)
     _limit(summary.dead, summary.rows, spec, place)
     schema, transform = fit.fit(plan, summary, spec.data)
     logger.info("preprocess: transforming %s rows", f"{summary.rows:,}")
-    results = pipeline.transform(reading, transform, data_uri=place.at("data"), uri=place.at("work", "transform.json"))
+    results = pipeline.transform(
+        reading, transform, data_uri=place.at("data"), uri=place.at("work", "transform.json"), engine=engine
+    )
     dead = DeadLetters()
     for result in results:
         dead.merge(result.dead)
