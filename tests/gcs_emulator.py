@@ -70,6 +70,13 @@ def emulator(folder: Path, *, seen_at: str | None = None) -> Iterator[str]:
         process.wait(10)
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *args: object) -> None:
+        """Quiet: a client that ends leaves its open connections."""
+
+
 class FlakyProxy:
     """Passes requests on, but answers 503 to those that `refuse` picks, without or after the emulator has seen them.
 
@@ -84,8 +91,7 @@ class FlakyProxy:
         self.refused = 0
         self._refuse, self._after, self._lock = refuse, after, threading.Lock()
         self.upstream = ""
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> "FlakyProxy":

@@ -5,6 +5,7 @@ runners get the same pipelines, and the shards are the same bytes; so the runner
 """
 
 import contextlib
+import importlib.util
 import logging
 import secrets
 import threading
@@ -100,13 +101,12 @@ class Engine:
             from nasflow.preprocess.embedded import EmbeddedRunner
 
             return EmbeddedRunner()
-        try:
-            return create_runner(_CLASSES[self._section.runner])
-        except (ImportError, ValueError) as error:
+        if self._section.runner == "dataflow" and importlib.util.find_spec("apitools") is None:
             raise UserError(
-                f"preprocess.runner: {self._section.runner} is not installed here ({error}); "
-                "add Beam's extra for it to this environment, for dataflow apache-beam[gcp]"
-            ) from error
+                "preprocess.runner: dataflow needs Beam's Google Cloud extra, which is not installed here; "
+                "pip install 'apache-beam[gcp]' of the same version"
+            )
+        return create_runner(_CLASSES[self._section.runner])
 
     def _wait(self, result: Any, stage: str, watch: Watch) -> None:
         ended = threading.Event()

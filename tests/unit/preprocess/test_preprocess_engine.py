@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from tests.workers import dataset_of, free_port, table_files, worker_pool
 
-from nasflow.core.errors import SpecError, TryAgainError
+from nasflow.core.errors import SpecError, TryAgainError, UserError
 from nasflow.core.spec import PreprocessSection
 from nasflow.core.workspace import step_key
 from nasflow.preprocess import step
@@ -109,6 +109,11 @@ def test_dataflow_cannot_see_local_files() -> None:
     engine.check_places(["gs://bucket/work"])
     with pytest.raises(SpecError, match=r"dataflow's workers cannot see '/data/a\.csv'; put data and work_dir"):
         engine.check_places(["gs://bucket/work", "/data/a.csv"])
+
+
+def test_dataflow_without_its_packages_says_so() -> None:
+    with pytest.raises(UserError, match=r"pip install 'apache-beam\[gcp\]'"):
+        Engine(_section("dataflow", **DATAFLOW)).run("analyse", lambda *_: None, parts=1, beside="gs://bucket/x/y")
 
 
 def test_the_runner_is_no_part_of_what_names_the_work() -> None:
