@@ -18,7 +18,7 @@ import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from tests.workers import children, dataset_of, free_port, table_files, wait_for_port, worker_pool
 
-pytestmark = pytest.mark.flink
+pytestmark = [pytest.mark.flink, pytest.mark.timeout(1200)]
 
 FILES = 24
 _OPENS = (
@@ -60,7 +60,7 @@ def made_here(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Mapping[st
     folder = tmp_path_factory.mktemp("local")
     train = table_files(folder / "data", files=FILES)
     process = _start(folder, train, {})
-    assert process.wait(120) == 0, _said(folder)
+    assert process.wait(300) == 0, _said(folder)
     shards = dataset_of(folder / "work")
     assert len(shards) == 3 * FILES
     return train, shards
@@ -95,7 +95,7 @@ def _started(folder: Path) -> int:
 
 
 def _wait_for_parts(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 400
     while _written(folder) < 2:
         assert process.poll() is None, _said(folder)
         assert time.monotonic() < deadline, _said(folder)
@@ -112,7 +112,7 @@ def test_a_killed_worker_changes_no_byte(flink: str, made_here: tuple, tmp_path:
             os.kill(pid, signal.SIGKILL)
         assert killed
         assert _written(tmp_path) < FILES, "the job ended before a worker could be killed"
-        assert process.wait(180) == 0, _said(tmp_path)
+        assert process.wait(400) == 0, _said(tmp_path)
         assert not set(children(pool)) <= set(killed), "no worker was started in place of the killed one"
     assert dataset_of(tmp_path / "work") == expected
     assert f"transform {FILES} of {FILES} parts, {FILES * 2000:,} rows" in _said(tmp_path)
@@ -124,7 +124,7 @@ def test_sigterm_cancels_the_job_and_the_next_run_goes_on(flink: str, made_here:
         process = _start(tmp_path, train, _on(flink, port))
         _wait_for_parts(tmp_path, process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 75, _said(tmp_path)
+        assert process.wait(120) == 75, _said(tmp_path)
         assert "the job was cancelled" in _said(tmp_path)
     with grpc.insecure_channel(flink) as channel:
         jobs = beam_job_api_pb2_grpc.JobServiceStub(channel).GetJobs(beam_job_api_pb2.GetJobsRequest()).job_info
@@ -133,7 +133,7 @@ def test_sigterm_cancels_the_job_and_the_next_run_goes_on(flink: str, made_here:
     assert not {"RUNNING", "STARTING"} & set(states)
 
     process = _start(tmp_path, train, {})  # the runner is no part of what names the work: the analysis is found again
-    assert process.wait(120) == 0, _said(tmp_path)
+    assert process.wait(300) == 0, _said(tmp_path)
     assert "analysing" not in _said(tmp_path)
     assert dataset_of(tmp_path / "work") == expected
 
