@@ -61,15 +61,19 @@ demo: setup ## The main job on scikit-learn's digits, from raw data to a served 
 
 .PHONY: test
 test: setup ## Unit, contract and fast end-to-end tests
-	$(PYTEST) -m "not docker and not slow"
+	$(PYTEST) -m "not docker and not slow and not flink"
 
 .PHONY: test-slow
 test-slow: setup ## Whole runs, kill and resume
-	$(PYTEST) -m "slow and not docker"
+	$(PYTEST) -m "slow and not docker and not flink"
 
 .PHONY: test-docker
 test-docker: setup ## Runs in containers; needs a Docker daemon and `make images`
 	$(PYTEST) -m docker
+
+.PHONY: test-flink
+test-flink: setup ## preprocess on Apache Flink; needs Java and Maven, which fetches 152 MB of jars once
+	$(PYTEST) -m flink
 
 .PHONY: check
 check: setup ## Lock file, format, lint, types, import contracts

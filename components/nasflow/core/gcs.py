@@ -77,7 +77,9 @@ class GcsStorage:
         raise OSError(f"{uri}: another writer keeps changing it")
 
     def upload(self, path: Path, uri: str) -> None:
-        self._blob(uri).upload_from_filename(str(path), retry=self._retry)
+        blob = self._blob(uri)
+        blob.chunk_size = _PIECE_BYTES  # the library's own is 100 MB: what a failure in it costs
+        blob.upload_from_filename(str(path), content_type=_CONTENT_TYPE, retry=self._retry)
 
     def exists(self, uri: str) -> bool:
         return bool(self._blob(uri).exists(retry=self._retry))
@@ -125,6 +127,8 @@ class GcsStorage:
 
 _CONTENT_TYPE = "application/octet-stream"
 _APPEND_TRIES = 8
+_PIECE_BYTES = 8 << 20
+"""Bigger files go up in resumable pieces of this size, and become visible with the last one."""
 
 
 @contextlib.contextmanager

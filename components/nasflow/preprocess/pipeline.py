@@ -3,19 +3,16 @@ read twice, inside the DoFns, because a fan-out would hold all of it in memory (
 """
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from nasflow.core.artifacts import SPLITS, Shard, Split
-from nasflow.core.errors import DataError
+from nasflow.core.errors import DataError, UserError
 from nasflow.core.spec import SplitSection
 from nasflow.core.storage import storage_for
 from nasflow.data.apply import apply, encode_labels
@@ -25,15 +22,15 @@ from nasflow.preprocess.analysis import Analysis, place_rows
 from nasflow.preprocess.clean import CleanRows, clean
 from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.drops import without
+from nasflow.preprocess.engine import Engine
 from nasflow.preprocess.plan import Plan
+from nasflow.preprocess.progress import Progress
 from nasflow.preprocess.shards import ShardWriter, to_batch
 from nasflow.preprocess.sources._base import Piece, Role
 from nasflow.preprocess.sources.find import Sources
 from nasflow.preprocess.split import priorities
 from nasflow.preprocess.split_survey import Cuts, Survey
 from nasflow.preprocess.summary import Summary
-
-logger = logging.getLogger(__name__)
 
 _MERGED_TOGETHER = 32
 UNSEEN = "label is no class of the training data"
@@ -126,25 +123,47 @@ class _Survey(beam.DoFn):
         yield item.index // _MERGED_TOGETHER, (item.index, found)
 
 
+class Begin(beam.DoFn):
+    """Passes elements on; leaves the sign that a worker runs our code."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def setup(self) -> None:
+        """Once a worker."""
+        self._progress.begun()
+
+    def process(self, element: Any) -> Iterator[Any]:
+        yield element
+
+
 class _Analyse(beam.DoFn):
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, reading: Reading, progress: Progress) -> None:
+        self._reading, self._progress = reading, progress
+
+    def setup(self) -> None:
+        self._progress.begun()
 
     def process(self, item: Item) -> Iterator[tuple[int, tuple[int, Any]]]:
         reading = self._reading
         found: Any = Analysis.start(reading.plan)
+        done, dead = 0, 0
         try:
             for rows in reading.rows(item):
+                done, dead = done + rows.rows + len(rows.dead), dead + len(rows.dead)
                 found.update(rows, item.role, reading.split, has_test_file=reading.has_test_file, cuts=reading.cuts)
         except DataError as error:
             found = _Problem(index=item.index, message=str(error))
-        _progress("analysed", item)
+        self._progress.done(_place(item), item.index, rows=done, dead=dead)
         yield item.index // _MERGED_TOGETHER, (item.index, found)
 
 
 class _Transform(beam.DoFn):
-    def __init__(self, reading: Reading, transform: TransformSpec, uri: str) -> None:
-        self._reading, self._transform, self._uri = reading, transform, uri
+    def __init__(self, reading: Reading, transform: TransformSpec, uri: str, progress: Progress) -> None:
+        self._reading, self._transform, self._uri, self._progress = reading, transform, uri, progress
+
+    def setup(self) -> None:
+        self._progress.begun()
 
     def process(self, item: Item) -> Iterator[Any]:
         try:
@@ -174,61 +193,78 @@ class _Transform(beam.DoFn):
                     chosen = np.flatnonzero(places == number)
                     if len(chosen):
                         writer.write(name, batch if len(chosen) == kept.rows else batch.take(chosen))
-            _progress("wrote", item)
-            return ItemResult(index=item.index, shards=writer.finish(), dead=dead)
+            shards = writer.finish()
+        written = sum(shard.rows for shard in shards.values())
+        self._progress.done(_place(item), item.index, rows=written + dead.total, dead=dead.total, shards=len(shards))
+        return ItemResult(index=item.index, shards=shards, dead=dead)
 
 
-def survey(reading: Reading, uri: str) -> Cuts | None:
+def survey(reading: Reading, uri: str, engine: Engine) -> Cuts | None:
     """Where the split cuts, for those that need a pass over the data to know; left at `uri`, where a run after a crash
     finds it.
 
     Raises:
         DataError: a file is damaged, or there are too many classes.
+        NasflowError: see `Engine.run`.
     """
     if reading.split.by not in ("time", "stratified"):
         return None
+    items = [item for item in reading.items() if item.role == "train"]
+
+    def build(pipeline: beam.Pipeline, progress: Progress) -> None:
+        begun = pipeline | beam.Create(items) | beam.Reshuffle() | beam.ParDo(Begin(progress))
+        parts = begun | beam.ParDo(_Survey(reading))
+        groups = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
+        merged = groups | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))
+        merged | "Write" >> beam.Map(_write_cuts, uri, reading.split, has_test_file=reading.has_test_file)
+
     if not storage_for(uri).exists(uri):
-        items = [item for item in reading.items() if item.role == "train"]
-        with new_pipeline() as pipeline:
-            parts = pipeline | beam.Create(items) | beam.Reshuffle() | beam.ParDo(_Survey(reading))
-            groups = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
-            merged = groups | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))
-            merged | "Write" >> beam.Map(_write_cuts, uri, reading.split, has_test_file=reading.has_test_file)
+        engine.run("survey", build, parts=len(items), beside=uri)
     return _read(uri).cuts
 
 
-def analyse(reading: Reading, uri: str) -> Summary:
+def analyse(reading: Reading, uri: str, engine: Engine) -> Summary:
     """Runs the first pipeline; its result is left at `uri`, where a run after a crash finds it.
 
     Raises:
         DataError: a file is damaged.
+        NasflowError: see `Engine.run`.
     """
-    with new_pipeline() as pipeline:
-        parts = pipeline | beam.Create(reading.items()) | beam.Reshuffle() | beam.ParDo(_Analyse(reading))
+    items = reading.items()
+
+    def build(pipeline: beam.Pipeline, progress: Progress) -> None:
+        parts = pipeline | beam.Create(items) | beam.Reshuffle() | beam.ParDo(_Analyse(reading, progress))
         groups = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
         merged = groups | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))
         merged | "Write" >> beam.Map(_write_summary, uri, has_test_file=reading.has_test_file)
+
+    engine.run("analyse", build, parts=len(items), beside=uri)
     outcome = _read(uri)
     if outcome.summary is None:
         raise RuntimeError(f"{uri}: the analysis left no summary")  # a defect of ours: fail loudly
     return outcome.summary
 
 
-def transform(reading: Reading, spec: TransformSpec, *, data_uri: str, uri: str) -> list[ItemResult]:
+def transform(reading: Reading, spec: TransformSpec, *, data_uri: str, uri: str, engine: Engine) -> list[ItemResult]:
     """Runs the second pipeline: shards below `data_uri`, the list of them at `uri`.
 
     Raises:
         DataError: a file changed or was damaged since the analysis.
+        NasflowError: see `Engine.run`.
     """
-    with new_pipeline() as pipeline:
+    items = reading.items()
+
+    def build(pipeline: beam.Pipeline, progress: Progress) -> None:
         results = (
             pipeline
-            | beam.Create(reading.items())
+            | beam.Create(items)
             | beam.Reshuffle()
-            | beam.ParDo(_Transform(reading, spec, data_uri))
+            | beam.ParDo(_Transform(reading, spec, data_uri, progress))
             | beam.Map(lambda result: (0, result))
         )
         results | beam.GroupByKey() | "Write" >> beam.Map(lambda group: _write_results(group[1], uri))
+
+    engine.run("transform", build, parts=len(items), beside=uri)
     return _read(uri).results
 
 
@@ -239,16 +275,10 @@ def earlier_analysis(uri: str) -> Summary | None:
     return _Outcome.model_validate_json(storage_for(uri).read(uri)).summary
 
 
-def new_pipeline() -> Any:
-    """FnApiRunner by name: ``DirectRunner`` would try to download another engine (Prism) first, and with it the same
-    data would run differently where there is a network."""
-    return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
-
-
-def _progress(what: str, item: Item) -> None:
+def _place(item: Item) -> str:
     file = item.piece.files[0]
     more = f" and {len(item.piece.files) - 1:,} more" if len(item.piece.files) > 1 else ""
-    logger.info("preprocess: %s part %d: %s%s from row %d", what, item.index + 1, file, more, item.piece.first_row)
+    return f"{file}{more} from row {item.piece.first_row}"
 
 
 def _merge(parts: Iterable[tuple[int, Any]]) -> Any:
@@ -290,7 +320,13 @@ def _write(outcome: _Outcome, uri: str) -> None:
 
 
 def _read(uri: str) -> _Outcome:
-    outcome = _Outcome.model_validate_json(storage_for(uri).read(uri))
+    try:
+        outcome = _Outcome.model_validate_json(storage_for(uri).read(uri))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{uri}: the Beam job ended, but its result is not here; do the workers see the same work_dir? "
+            "Name a gs:// prefix or a shared folder"
+        ) from error
     if outcome.problems:
         raise DataError(outcome.problems[0].message)
     return outcome

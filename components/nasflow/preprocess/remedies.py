@@ -13,7 +13,9 @@ from nasflow.core.errors import DataError
 from nasflow.core.spec import OptimiseSection
 from nasflow.core.storage import join, storage_for
 from nasflow.preprocess import drops
-from nasflow.preprocess.pipeline import Item, Reading, new_pipeline
+from nasflow.preprocess.engine import Engine
+from nasflow.preprocess.pipeline import Begin, Item, Reading
+from nasflow.preprocess.progress import Progress
 from nasflow.preprocess.split import TEST, label_bits
 
 logger = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ class _Decide(beam.DoFn):
         yield first, len(found)
 
 
-def find_drops(reading: Reading, optimise: OptimiseSection, uri: str) -> tuple[str, ...]:
+def find_drops(reading: Reading, optimise: OptimiseSection, uri: str, engine: Engine) -> tuple[str, ...]:
     """Names of the objects below `uri` that say which rows to leave out; those of an interrupted run are used again.
 
     Raises:
@@ -68,11 +70,11 @@ def find_drops(reading: Reading, optimise: OptimiseSection, uri: str) -> tuple[s
     storage = storage_for(done)
     if not storage.exists(done):
         logger.info("preprocess: looking for rows to drop in %d parts", len(items))
-        counts = _run(items, _Record(reading, uri), join(uri, "recorded.json"))
+        counts = _run(items, _Record(reading, uri), join(uri, "recorded.json"), engine)
         if problems := [found for _, found in counts if isinstance(found, str)]:
             raise DataError(problems[0])
         ranges = bucket_ranges(sum(int(found) for _, found in counts))
-        dropped = _run(ranges, _Decide(optimise, len(items), uri), join(uri, "decided.json"))
+        dropped = _run(ranges, _Decide(optimise, len(items), uri), join(uri, "decided.json"), engine)
         logger.info("preprocess: %s rows are dropped", f"{sum(int(found) for _, found in dropped):,}")
         storage.write(done, json.dumps([first for first, _ in ranges]).encode())
     return tuple(_dropped(uri, first) for first in json.loads(storage.read(done)))
@@ -104,12 +106,16 @@ def _records(reading: Reading, item: Item) -> NDArray[np.void]:
     return np.concatenate(parts) if parts else np.empty(0, drops.RECORD)
 
 
-def _run(elements: Iterable[Any], work: beam.DoFn, uri: str) -> list[tuple[int, int | str]]:
+def _run(elements: Iterable[Any], work: beam.DoFn, uri: str, engine: Engine) -> list[tuple[int, int | str]]:
     """Maps `work` over the elements; its small results go through an object, as a runner may be elsewhere."""
-    with new_pipeline() as pipeline:
-        results = pipeline | beam.Create(list(elements)) | beam.Reshuffle() | beam.ParDo(work)
-        keyed = results | beam.Map(lambda result: (0, result))
+    parts = list(elements)
+
+    def build(pipeline: beam.Pipeline, progress: Progress) -> None:
+        begun = pipeline | beam.Create(parts) | beam.Reshuffle() | beam.ParDo(Begin(progress))
+        keyed = begun | beam.ParDo(work) | beam.Map(lambda result: (0, result))
         keyed | beam.GroupByKey() | "Write" >> beam.Map(lambda group: _write(uri, sorted(group[1])))
+
+    engine.run("drops", build, parts=len(parts), beside=uri)
     return [(place, found) for place, found in json.loads(storage_for(uri).read(uri))]
 
 

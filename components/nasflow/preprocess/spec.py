@@ -2,7 +2,9 @@
 
 from typing import Self
 
-from nasflow.core.spec import DataSection, ExperimentSpec, Section, Task
+from pydantic import Field
+
+from nasflow.core.spec import DataSection, ExperimentSpec, PreprocessSection, Section, Task
 
 
 class PreprocessSpec(Section):
@@ -12,8 +14,10 @@ class PreprocessSpec(Section):
     """Decides how labels are read and which sources fit."""
     data: DataSection
     """Data, label, split and limits."""
+    preprocess: PreprocessSection = Field(default=PreprocessSection(), exclude=True)
+    """The engine. Left out of the digest that names finished work, since it changes no byte of the Dataset."""
 
     @classmethod
     def of(cls, experiment: ExperimentSpec) -> Self:
         """Takes what it needs from the experiment. The split has its own salt, so the seed is not among it."""
-        return cls(task=experiment.task, data=experiment.data)
+        return cls(task=experiment.task, data=experiment.data, preprocess=experiment.preprocess)

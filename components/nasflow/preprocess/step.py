@@ -56,24 +56,31 @@ def _produce(
 ) -> tuple[Dataset, Mapping[str, bytes]]:
     plan = make_plan(sources, spec.data, spec.task)
     from nasflow.preprocess import pipeline  # Beam takes seconds to import: only where it runs
+    from nasflow.preprocess.engine import Engine
+
+    engine = Engine(spec.preprocess)
+    engine.check_places([place.uri, *(file for source in sources.by_role.values() for file in source.files)])
 
     reading = pipeline.Reading(sources=sources, plan=plan, split=spec.data.split)
-    cuts = pipeline.survey(reading, place.at("work", "cuts.json"))
+    cuts = pipeline.survey(reading, place.at("work", "cuts.json"), engine)
     reading = dataclasses.replace(reading, cuts=cuts)
     optimise = spec.data.optimise
     if optimise.drop_duplicates or optimise.drop_conflicting_labels:
         from nasflow.preprocess import remedies
 
-        reading = dataclasses.replace(reading, drops=remedies.find_drops(reading, optimise, place.at("work", "drops")))
+        drops = remedies.find_drops(reading, optimise, place.at("work", "drops"), engine)
+        reading = dataclasses.replace(reading, drops=drops)
     summary = pipeline.earlier_analysis(place.at("work", "analysis.json"))
     if summary is None:
         logger.info("preprocess: analysing %s", spec.data.train)
-        summary = pipeline.analyse(reading, place.at("work", "analysis.json"))
+        summary = pipeline.analyse(reading, place.at("work", "analysis.json"), engine)
     _limit(summary.dead, summary.rows, spec, place)
     found = quality.examine(summary, spec.task)
     schema, transform = fit.fit(plan, summary, spec.data, leaking=found.leaking if optimise.drop_leaks else {})
     logger.info("preprocess: transforming %s rows", f"{summary.rows:,}")
-    results = pipeline.transform(reading, transform, data_uri=place.at("data"), uri=place.at("work", "transform.json"))
+    results = pipeline.transform(
+        reading, transform, data_uri=place.at("data"), uri=place.at("work", "transform.json"), engine=engine
+    )
     dead = DeadLetters()
     for result in results:
         dead.merge(result.dead)

@@ -11,7 +11,13 @@ import yaml
 from nasflow.core.spec_file import load
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-SCRIPTS = (".ci/run", "containers/base-image.sh", "containers/build.sh", "containers/start-docker.sh")
+SCRIPTS = (
+    ".ci/run",
+    "containers/base-image.sh",
+    "containers/build.sh",
+    "containers/start-docker.sh",
+    "tests/flink/fetch.sh",
+)
 
 
 def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +67,7 @@ def test_ci_refuses_a_stage_that_it_does_not_know() -> None:
     assert "CI: FAILED (exit code 2)" in result.stdout
 
 
-@pytest.mark.parametrize("target", ["test", "test-slow", "test-docker"])
+@pytest.mark.parametrize("target", ["test", "test-slow", "test-flink", "test-docker"])
 def test_a_tier_without_tests_fails(target: str, tmp_path: Path) -> None:
     """pytest ends with 5 where no test ran; the recipe passes it on as a failure. A pytest of that kind stands in."""
     fake = tmp_path / "pytest"

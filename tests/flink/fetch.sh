@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Copies the jars of Beam's Flink job server (tests/flink/pom.xml, 152 MB) into a cache outside the repository, by Maven,
+# once; prints the folder. NASFLOW_CACHE names another cache.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${NASFLOW_CACHE:-${XDG_CACHE_HOME:-${HOME}/.cache}/nasflow}/flink-$(sha256sum "${here}/pom.xml" | cut -c1-12)
+if [ ! -d "${folder}" ]; then
+  command -v java mvn >/dev/null || { echo "${0}: needs java and mvn on PATH" >&2; exit 1; }
+  mkdir -p "$(dirname "${folder}")"
+  partial=$(mktemp -d "${folder}.XXXXXX")
+  trap 'rm -rf "${partial}"' EXIT
+  mvn --batch-mode --no-transfer-progress --quiet --file "${here}/pom.xml" \
+    org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="${partial}" >&2
+  mv --no-target-directory "${partial}" "${folder}"
+fi
+echo "${folder}"

@@ -1,0 +1,146 @@
+"""The preprocess step on Apache Flink: Beam's job server with Flink inside it, and workers in a pool of their own.
+
+`tests/flink/fetch.sh` brings the jars; `make test-flink` runs this and nothing else does.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import grpc
+import pytest
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+from tests.workers import children, dataset_of, free_port, table_files, wait_for_port, worker_pool
+
+pytestmark = [pytest.mark.flink, pytest.mark.timeout(1200)]
+
+FILES = 24
+_OPENS = (
+    "java.base/java.lang",
+    "java.base/java.util",
+    "java.base/java.nio",
+    "java.base/sun.nio.ch",
+    "java.base/java.net",
+)
+
+
+@pytest.fixture(scope="module")
+def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The job server's address."""
+    fetched = subprocess.run([Path(__file__).parent / "fetch.sh"], capture_output=True, text=True, check=False)
+    assert fetched.returncode == 0, fetched.stderr
+    folder, ports = tmp_path_factory.mktemp("flink"), [free_port() for _ in range(3)]
+    log = folder / "log"
+    command = [
+        "java", "-Xmx1g", *(f"--add-opens={name}=ALL-UNNAMED" for name in _OPENS), "-cp", f"{fetched.stdout.strip()}/*",
+        "org.apache.beam.runners.flink.FlinkJobServerDriver", "--flink-master=[local]",
+        f"--flink-conf-dir={Path(__file__).parent}/conf", "--job-host=127.0.0.1",
+        f"--job-port={ports[0]}", f"--artifact-port={ports[1]}", f"--expansion-port={ports[2]}",
+        f"--artifacts-dir={folder}/artifacts",
+    ]  # fmt: skip
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        wait_for_port(ports[0], server, log)
+        yield f"127.0.0.1:{ports[0]}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def made_here(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Mapping[str, bytes]]:
+    """The data's glob, and the shards that the local runner makes of it."""
+    folder = tmp_path_factory.mktemp("local")
+    train = table_files(folder / "data", files=FILES)
+    process = _start(folder, train, {})
+    assert process.wait(300) == 0, _said(folder)
+    shards = dataset_of(folder / "work")
+    assert len(shards) == 3 * FILES
+    return train, shards
+
+
+def _start(folder: Path, train: str, preprocess: dict) -> subprocess.Popen[bytes]:
+    spec = {"task": "tabular_classification", "data": {"train": train, "label": "y"}, "preprocess": preprocess}
+    (folder / "spec.yaml").write_text(json.dumps(spec))
+    places = ["--spec", folder / "spec.yaml", "--output", folder / "out", "--work-dir", folder / "work"]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen([sys.executable, "-m", "nasflow.preprocess", *places], stdout=log, stderr=log)
+
+
+def _said(folder: Path) -> str:
+    return (folder / "log").read_text()[-5000:]
+
+
+def _on(flink: str, port: int, **more: object) -> dict:
+    options = {"job_endpoint": flink, "environment_type": "EXTERNAL", "environment_config": f"localhost:{port}"}
+    return {"runner": "flink", "options": {**options, "parallelism": 2, **more}, "start_minutes": 3}
+
+
+def _written(folder: Path) -> int:
+    """Parts that the transform has finished, as the step itself counts them."""
+    marks = (folder / "work").glob("preprocess/*/work/progress/transform-*/*.rows-*")
+    return len(list(marks))
+
+
+def _started(folder: Path) -> int:
+    """Workers that the pool has started so far."""
+    return (folder / "pool.log").read_text().count("Starting worker with command")
+
+
+def _wait_for_parts(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 400
+    while _written(folder) < 2:
+        assert process.poll() is None, _said(folder)
+        assert time.monotonic() < deadline, _said(folder)
+        time.sleep(0.02)
+
+
+def test_a_killed_worker_changes_no_byte(flink: str, made_here: tuple, tmp_path: Path) -> None:
+    train, expected = made_here
+    with worker_pool(tmp_path, slow=True) as (port, pool):
+        process = _start(tmp_path, train, _on(flink, port))
+        _wait_for_parts(tmp_path, process)
+        killed = children(pool)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        assert killed
+        assert _written(tmp_path) < FILES, "the job ended before a worker could be killed"
+        assert process.wait(400) == 0, _said(tmp_path)
+        assert not set(children(pool)) <= set(killed), "no worker was started in place of the killed one"
+    assert dataset_of(tmp_path / "work") == expected
+    assert f"transform {FILES} of {FILES} parts, {FILES * 2000:,} rows" in _said(tmp_path)
+
+
+def test_sigterm_cancels_the_job_and_the_next_run_goes_on(flink: str, made_here: tuple, tmp_path: Path) -> None:
+    train, expected = made_here
+    with worker_pool(tmp_path, slow=True) as (port, _):
+        process = _start(tmp_path, train, _on(flink, port))
+        _wait_for_parts(tmp_path, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 75, _said(tmp_path)
+        assert "the job was cancelled" in _said(tmp_path)
+    with grpc.insecure_channel(flink) as channel:
+        jobs = beam_job_api_pb2_grpc.JobServiceStub(channel).GetJobs(beam_job_api_pb2.GetJobsRequest()).job_info
+    states = [beam_job_api_pb2.JobState.Enum.Name(job.state) for job in jobs]
+    assert "CANCELLED" in states
+    assert not {"RUNNING", "STARTING"} & set(states)
+
+    process = _start(tmp_path, train, {})  # the runner is no part of what names the work: the analysis is found again
+    assert process.wait(300) == 0, _said(tmp_path)
+    assert "analysing" not in _said(tmp_path)
+    assert dataset_of(tmp_path / "work") == expected
+
+
+def test_an_option_of_flinks_own_that_it_does_not_have(flink: str, made_here: tuple, tmp_path: Path) -> None:
+    process = _start(tmp_path, made_here[0], _on(flink, 1, paralelism=2))
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(60)
+    assert process.returncode == 2, _said(tmp_path)
+    assert "preprocess.options.paralelism: no option of Beam's; did you mean 'parallelism'?" in _said(tmp_path)

@@ -1,0 +1,184 @@
+"""`preprocess.runner`: options, limits, and the same bytes from every runner that runs here. Flink: tests/flink."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from tests.workers import dataset_of, free_port, table_files, worker_pool
+
+from nasflow.core.errors import SpecError, TryAgainError, UserError
+from nasflow.core.spec import PreprocessSection
+from nasflow.core.workspace import step_key
+from nasflow.preprocess import step
+from nasflow.preprocess.engine import Engine
+from nasflow.preprocess.progress import Progress, Reached, Watch
+from nasflow.preprocess.spec import PreprocessSpec
+
+LOOPBACK = {"job_endpoint": "embed", "environment_type": "LOOPBACK"}
+DATAFLOW = {
+    "project": "our-project",
+    "region": "europe-west4",
+    "temp_location": "gs://bucket/tmp",
+    "sdk_container_image": "europe-docker.pkg.dev/our-project/nasflow/beam-sdk:0.1.0",
+}
+
+
+def _section(engine: str, **options: object) -> PreprocessSection:
+    return PreprocessSection.model_validate({"runner": engine, "options": options})
+
+
+def _spec(train: str, section: PreprocessSection) -> PreprocessSpec:
+    data = {"train": train, "label": "y"}
+    return PreprocessSpec.model_validate({"task": "tabular_classification", "data": data, "preprocess": section})
+
+
+def _run(folder: Path, train: str, section: PreprocessSection) -> Path:
+    step.run(_spec(train, section), work_dir=str(folder / "work"), output=str(folder / "out"))
+    return folder / "work"
+
+
+def test_flags_for_dataflow() -> None:
+    """Golden; not run: there is no Dataflow here."""
+    more = {"max_num_workers": 20, "use_public_ips": False, "experiments": ["use_runner_v2", "shuffle_mode=service"]}
+    assert Engine(_section("dataflow", **DATAFLOW, **more)).flags == (
+        "--project=our-project",
+        "--region=europe-west4",
+        "--temp_location=gs://bucket/tmp",
+        "--sdk_container_image=europe-docker.pkg.dev/our-project/nasflow/beam-sdk:0.1.0",
+        "--max_num_workers=20",
+        "--no_use_public_ips",
+        "--experiments=use_runner_v2",
+        "--experiments=shuffle_mode=service",
+    )
+
+
+def test_flags_for_spark() -> None:
+    """Golden; not run: a Spark job server is not published where this machine can fetch it."""
+    options = {"environment_type": "EXTERNAL", "environment_config": "localhost:50000", "spark_version": "3"}
+    assert Engine(_section("spark", **options, spark_master_url="spark://master:7077")).flags == (
+        "--environment_type=EXTERNAL",
+        "--environment_config=localhost:50000",
+        "--spark_version=3",
+        "--spark_master_url=spark://master:7077",
+    )
+
+
+@pytest.mark.parametrize(
+    ("runner", "options", "message"),
+    [
+        ("portable", {"environment_type": "LOOPBACK"}, "runner portable needs options.job_endpoint: host:port of the"),
+        ("flink", {}, "runner flink needs options.environment_type: EXTERNAL"),
+        ("dataflow", {**DATAFLOW, "region": ""}, "runner dataflow needs options.region: where the workers run"),
+        ("local", {"runner": "FlinkRunner"}, "runner has a key of its own; set preprocess.runner"),
+        ("local", {"--streaming": True}, "'--streaming' is no option's name; write it without dashes"),
+    ],
+)
+def test_what_the_spec_itself_refuses(runner: str, options: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        _section(runner, **options)
+
+
+@pytest.mark.parametrize(
+    ("runner", "options", "message"),
+    [
+        ("dataflow", {**DATAFLOW, "max_num_worker": 3}, "max_num_worker: no option of Beam's; did you mean 'max_num_w"),
+        ("dataflow", {**DATAFLOW, "max_num_workers": "many"}, "argument --max_num_workers: invalid int value: 'many'"),
+        ("portable", {"job_endpoint": "nowhere", "environment_type": "LOOPBACK"}, "expected host:port, got 'nowhere'"),
+        ("local", {"direct_runing_mode": "x"}, "did you mean 'direct_running_mode'"),
+    ],
+)
+def test_what_beam_would_swallow(runner: str, options: dict, message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        Engine(_section(runner, **options))
+    assert caught.value.exit_code == 2
+
+
+def test_a_job_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nasflow.preprocess.options._ANSWER_SECONDS", 0.2)
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(TryAgainError, match=rf"job_endpoint: nothing answers at '{address}' .*start the job") as caught:
+        Engine(_section("flink", job_endpoint=address, environment_type="LOOPBACK"))
+    assert caught.value.exit_code == 75
+
+
+def test_dataflow_cannot_see_local_files() -> None:
+    engine = Engine(_section("dataflow", **DATAFLOW))
+    engine.check_places(["gs://bucket/work"])
+    with pytest.raises(SpecError, match=r"dataflow's workers cannot see '/data/a\.csv'; put data and work_dir"):
+        engine.check_places(["gs://bucket/work", "/data/a.csv"])
+
+
+def test_dataflow_without_its_packages_says_so() -> None:
+    with pytest.raises(UserError, match=r"pip install 'apache-beam\[gcp\]'"):
+        Engine(_section("dataflow", **DATAFLOW)).run("analyse", lambda *_: None, parts=1, beside="gs://bucket/x/y")
+
+
+def test_the_runner_is_no_part_of_what_names_the_work() -> None:
+    keys = {
+        step_key("preprocess", spec=_spec("a.csv", section), inputs={}, sources={})
+        for section in (_section("local"), _section("portable", **LOOPBACK), _section("dataflow", **DATAFLOW))
+    }
+    assert len(keys) == 1
+
+
+def test_progress_counts_a_part_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    progress = Progress(stage="transform", uri=str(tmp_path / "marks"))
+    watch = Watch(progress, parts=3, clock=lambda: now[0])
+    assert watch.look() == Reached(begun=False)
+    progress.begun()
+    assert watch.look() == Reached(begun=True)
+    for _ in range(2):  # delivered twice
+        progress.done("a.csv", 0, rows=100, dead=1, shards=3)
+    progress.done("b.csv", 1, rows=50, dead=0, shards=2)
+    now[0] = 10.0
+    with caplog.at_level("INFO", logger="nasflow.preprocess.progress"):
+        assert watch.look() == Reached(begun=True, parts=2, rows=150, dead=1, shards=5)
+    assert "transform 2 of 3 parts, 150 rows (15 rows/s), 5 shards, 1 dead letters" in caplog.text
+    watch.close()
+    assert not list((tmp_path / "marks").iterdir())
+
+
+def test_loopback_workers_write_the_same_bytes(tmp_path: Path) -> None:
+    train = table_files(tmp_path / "data", files=3)
+    here = dataset_of(_run(tmp_path / "local", train, _section("local")))
+    work = _run(tmp_path / "portable", train, _section("portable", **LOOPBACK))
+    assert len(here) == 9
+    assert dataset_of(work) == here
+    assert not [path for path in work.rglob("progress/*/*") if path.is_file()]
+
+
+@pytest.mark.slow
+def test_workers_of_an_external_pool_write_the_same_bytes(tmp_path: Path) -> None:
+    train = table_files(tmp_path / "data", files=3)
+    here = dataset_of(_run(tmp_path / "local", train, _section("local")))
+    with worker_pool(tmp_path) as (port, _):
+        options = {"environment_type": "EXTERNAL", "environment_config": f"localhost:{port}"}
+        work = _run(tmp_path / "pool", train, _section("portable", job_endpoint="embed", **options))
+    assert dataset_of(work) == here
+
+
+@pytest.mark.slow
+def test_a_pool_whose_python_lacks_beam_does_not_hang(tmp_path: Path) -> None:
+    """Beam itself waits for such a worker for ever."""
+    bare = tmp_path / "bare" / "python"
+    bare.parent.mkdir()
+    bare.write_text("#!/bin/sh\necho 'No module named apache_beam' >&2\nexit 1\n")
+    bare.chmod(0o755)
+    with worker_pool(tmp_path, path=str(bare.parent)) as (port, _):
+        options = {"environment_type": "EXTERNAL", "environment_config": f"localhost:{port}"}
+        section = {"runner": "portable", "options": {"job_endpoint": "embed", **options}, "start_minutes": 0.05}
+        data = {"train": table_files(tmp_path / "data", files=1), "label": "y"}
+        (tmp_path / "spec.yaml").write_text(
+            json.dumps({"task": "tabular_classification", "data": data, "preprocess": section})
+        )
+        command = ["--spec", "spec.yaml", "--output", "out", "--work-dir", "work"]
+        ended = subprocess.run(
+            [sys.executable, "-m", "nasflow.preprocess", *command],
+            cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 75, ended.stderr
+    assert "no worker has begun within preprocess.start_minutes = 0.05" in ended.stderr
