@@ -119,7 +119,6 @@ class _Survey(beam.DoFn):
                     found.add_classes(rows.labels, priorities(rows.fingerprints, self._reading.split.salt))
         except DataError as error:
             found = _Problem(index=item.index, message=str(error))
-        _progress("surveyed", item)
         yield item.index // _MERGED_TOGETHER, (item.index, found)
 
 
