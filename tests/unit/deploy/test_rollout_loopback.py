@@ -65,7 +65,7 @@ def test_good_then_dying_then_wrong(served):
     assert deploy(cluster, clock, 1, bundle, answered).difference < 1e-6
 
     outcome = deploy(cluster, clock, 2, bundle, answered)
-    # 2 requests for the first version's smoke test, 2 after its promotion, 2 for the canary's own; then one V1 and one V2
+    # 2 requests for the first smoke test, 2 after its promotion, 2 for the canary's own; then one V1 and one V2
     # every 5 s for 2 min: all as the server's process counted them
     assert outcome.reason.startswith("canary at 10 %: 56 requests, 0 failed, p95 ")
 
