@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.conftest import handmade_bundle  # noqa: F401  # the fixture
 
 from nasflow.core.artifacts import External, bundle_digest
 from nasflow.core.errors import NasflowError
@@ -45,7 +46,8 @@ def ready(url: str) -> bool:
 
 
 def test_a_version_replaces_the_one_before_only_if_it_passes(
-    handmade_bundle: Callable[..., Path], containers: Callable[[], dict[str, Any]]
+    handmade_bundle: Callable[..., Path],  # noqa: F811  # the fixture
+    containers: Callable[[], dict[str, Any]],
 ) -> None:
     bundle = handmade_bundle("regression")
     with container_server(SPEC, release(1, bundle)) as server:
@@ -71,7 +73,8 @@ def test_a_version_replaces_the_one_before_only_if_it_passes(
 
 
 def test_a_container_that_ends_is_shown_with_its_log(
-    handmade_bundle: Callable[..., Path], containers: Callable[[], dict[str, Any]]
+    handmade_bundle: Callable[..., Path],  # noqa: F811  # the fixture
+    containers: Callable[[], dict[str, Any]],
 ) -> None:
     bundle = handmade_bundle("regression")
     broken = Release(name=NAME, version=1, bundle_uri=str(bundle), bundle_digest="0" * 64)
