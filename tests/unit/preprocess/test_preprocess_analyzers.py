@@ -77,6 +77,7 @@ def test_duplicates_are_counted_exactly() -> None:
     assert test.shared(train) == 2  # both rows of 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), max_size=30), st.integers(0, 30), st.booleans())
 def test_conflicts_are_counted_in_any_batching(rows: list[tuple[int, int]], cut: int, compact: bool) -> None:
     prints = Fingerprints()
@@ -100,6 +101,7 @@ def test_duplicates_are_estimated_where_rows_are_many(monkeypatch: pytest.Monkey
     assert len(prints.rows) <= 4_000
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=50), st.integers(0, 50))
 def test_a_sample_is_the_same_for_every_batching(ranks: list[int], cut: int) -> None:
     whole, parts = Sample(5), Sample(5)

@@ -23,6 +23,7 @@ def test_index_by_hand() -> None:
     assert psi(np.array([3]), np.array([0])) == 0.0
 
 
+@settings(deadline=None)
 @given(_COUNTS)
 def test_index_is_symmetric_and_never_negative(pairs: list[tuple[int, int]]) -> None:
     first, second = (np.array(column) for column in zip(*pairs, strict=True))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasflow.preprocess.inspection import RowSample, shrink
@@ -45,6 +45,7 @@ def test_flat_pictures_are_not_alike_by_their_hash_alone() -> None:
     assert pairs(falling[None], flat[None]).tolist() == [-1]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=60), st.integers(0, 60), st.integers(1, 9))
 def test_a_row_sample_is_the_same_for_every_batching(ranks: list[int], cut: int, size: int) -> None:
     found = []
