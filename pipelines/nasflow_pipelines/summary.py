@@ -132,7 +132,7 @@ def summarise(
                     digest=document.model_digest,
                 )
             case Endpoint():
-                parts["deployed"] = True
+                parts["deployed"] = document.target != "manifest"  # which others apply
     return Summary(
         status="failed" if failure else "succeeded",
         name=experiment.name,
