@@ -46,7 +46,7 @@ def test_every_key_is_listed_with_its_type_default_and_meaning():
     listed = dict(fields(ExperimentSpec))
     assert "Trials that may start" in listed["search.budget.trials: int or null = 20"]
     assert listed["data.train: str"].startswith("Parquet, CSV, JSON lines")
-    assert "data.split.by: hash = hash" in listed
+    assert "data.split.by: hash | group | time | stratified | column = hash" in listed
     assert "data.ignore: list of str = []" in listed
     assert "register.name: str or null = null" in listed
     assert "resources.accelerator = null" in listed
