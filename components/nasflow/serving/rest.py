@@ -121,7 +121,11 @@ class _FixedModels(ModelRepositoryExtension):
 
 
 class _BodyLimit:
-    """Answers 413 to a body over the limit, announced or not."""
+    """Answers 413 to a body over the limit, announced or not.
+
+    What is still on its way is read and thrown away first, as much again as the limit at most: most clients send all of
+    a body before they read, and would see a broken connection in place of the reason.
+    """
 
     def __init__(self, app: App, max_bytes: int) -> None:
         self._app = app
@@ -133,6 +137,7 @@ class _BodyLimit:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self._max_bytes:
+            await self._throw_away(receive)
             await JSONResponse({"error": self._reason(int(announced))}, status_code=413)(scope, receive, send)
             return
         received = 0
@@ -142,10 +147,20 @@ class _BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
+                if message.get("more_body", False):
+                    await self._throw_away(receive)
                 raise HTTPException(413, detail=self._reason(received))
             return message
 
         await self._app(scope, limited, send)
+
+    async def _throw_away(self, receive: Receive) -> None:
+        read = 0
+        while read <= self._max_bytes:
+            message = await receive()
+            read += len(message.get("body", b""))
+            if not message.get("more_body", False):  # the last of it, or the client has gone
+                return
 
     def _reason(self, size: int) -> str:
         return f"the body has {size} bytes or more, the server takes {self._max_bytes}; send the rows in parts"
