@@ -11,7 +11,7 @@ from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.spaces._base import Space
 from nasflow.spaces.architecture import Architecture, Recipe
 from nasflow.spaces.graph import Graph
-from nasflow.spaces.parameters import Choice, Parameter, Real, When
+from nasflow.spaces.parameters import Choice, Parameter, Real, When, active
 
 _MAX_STAGES = 4
 _STRIDES = {"full": 1, "half": 2, "quarter": 4}
@@ -114,7 +114,7 @@ class CnnSpace(Space):
             values[f"blocks_{stage}"] = int(stage > 1 or self._max_stages == 1)
             values |= {f"op_{stage}": "conv", f"kernel_{stage}": 3}
         values |= changes
-        return _only_active(self._parameters, values)
+        return {parameter.name: values[parameter.name] for parameter in active(self._parameters, values)}
 
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
         self.check(values)
@@ -215,10 +215,3 @@ def _stages(side: int) -> int:
         side = -(-side // 2)
         count += 1
     return count
-
-
-def _only_active(parameters: tuple[Parameter, ...], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The active values, in the order of the parameters."""
-    from nasflow.spaces.parameters import active
-
-    return {parameter.name: values[parameter.name] for parameter in active(parameters, values)}
