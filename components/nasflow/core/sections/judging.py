@@ -1,0 +1,31 @@
+"""`train` and `evaluate`: the final training, and what decides whether its model is promoted."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from nasflow.core.sections._base import Section
+
+
+class TrainSection(Section):
+    """The final training."""
+
+    seeds: Annotated[int, Field(ge=1, le=20)] = 2
+    """Each candidate is trained with so many seeds; mean − standard deviation on validation chooses."""
+    candidates: Annotated[int, Field(ge=1, le=10)] = 1
+    """How many of the search's best are compared."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of a final training; left out: 1.5 × those of a trial."""
+
+
+class EvaluateSection(Section):
+    """What decides whether the model is promoted."""
+
+    baseline: Literal["hand_made"] = "hand_made"
+    """The network of a careful hour's work, trained on the same data. For tables a boosted tree ensemble is reported
+    beside it."""
+    min_gain: float = 0.0
+    """The model is promoted if it is better than the baseline by at least this much, in the objective's units; a
+    negative number accepts a model that is that much worse."""
+    bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Resamples behind each 95 % interval."""
