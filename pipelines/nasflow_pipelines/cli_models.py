@@ -79,7 +79,7 @@ def serve(model: str, port: int, host: str, store: Any) -> None:
 
 
 def _open(given: str | None) -> Any:
-    from nasflow.register.registry import FileRegistry
+    from nasflow.registry.file import FileRegistry
     from nasflow_pipelines import registries
 
     return FileRegistry(registries.find(given, environment=os.environ, folder=Path.cwd()))

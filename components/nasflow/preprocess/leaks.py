@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nasflow.preprocess.drift import absent
+from nasflow.data.drift import absent
 
 AUC, R2 = 0.995, 0.99
 """A feature that reaches this alone is a leak, or the task is trivial."""

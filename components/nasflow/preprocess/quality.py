@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from nasflow.core.artifacts import Dataset
 from nasflow.core.errors import DocumentError
 from nasflow.core.spec import Task
-from nasflow.preprocess import drift, leaks
-from nasflow.preprocess.drift import Bins, Drift
+from nasflow.data import drift
+from nasflow.data.drift import Bins, Drift
+from nasflow.preprocess import leaks
 from nasflow.preprocess.findings import Finding
 from nasflow.preprocess.inspection import LABEL, decode_frames, features, numbers, texts
 from nasflow.preprocess.summary import Summary

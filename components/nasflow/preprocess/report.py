@@ -7,11 +7,11 @@ from markupsafe import Markup
 
 from nasflow.core import html
 from nasflow.core.artifacts import SPLITS
+from nasflow.data.drift import LARGE, MODERATE, SIGNIFICANT
 from nasflow.data.schema import Schema
 from nasflow.data.transform import TransformSpec
 from nasflow.preprocess import pictures, sparklines
 from nasflow.preprocess.dead_letters import DeadLetters, by_count
-from nasflow.preprocess.drift import LARGE, MODERATE, SIGNIFICANT
 from nasflow.preprocess.quality import Quality, values
 from nasflow.preprocess.spec import PreprocessSpec
 from nasflow.preprocess.summary import Summary

@@ -8,9 +8,9 @@ from nasflow.core.artifacts import Dataset, Evaluation, Model, RegisteredModel, 
 from nasflow.core.errors import DocumentError
 from nasflow.core.storage import absolute, join, storage_for
 from nasflow.core.workspace import Place, run_once
-from nasflow.register._base import Draft, Registry, RegistryConflictError, Version
-from nasflow.register.registry import FileRegistry
 from nasflow.register.spec import RegisterSpec
+from nasflow.registry._base import Draft, Registry, RegistryConflictError, Version
+from nasflow.registry.file import FileRegistry
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from nasflow.core.artifacts import Estimate, External
 from nasflow.core.errors import DocumentError, UserError
 from nasflow.core.storage import storage_for
-from nasflow.register._base import Draft, Registry, RegistryConflictError
+from nasflow.registry._base import Draft, Registry, RegistryConflictError
 from nasflow.testing.asserting import error_of, race
 
 T = TypeVar("T")

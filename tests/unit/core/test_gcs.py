@@ -8,7 +8,7 @@ from tests.gcs_emulator import FlakyProxy, emulator
 
 from nasflow.core.gcs import GcsStorage
 from nasflow.core.storage import storage_for
-from nasflow.register.registry import FileRegistry
+from nasflow.registry.file import FileRegistry
 from nasflow.testing import RegistryConformance, StorageConformance
 
 BUCKET = "nasflow-test"

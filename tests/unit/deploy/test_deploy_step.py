@@ -14,8 +14,8 @@ from nasflow.core.errors import DocumentError, NasflowError
 from nasflow.core.spec import ExperimentSpec
 from nasflow.deploy.spec import DeploySpec
 from nasflow.deploy.step import run
-from nasflow.register._base import Draft
-from nasflow.register.registry import FileRegistry
+from nasflow.registry._base import Draft
+from nasflow.registry.file import FileRegistry
 
 pytestmark = pytest.mark.slow  # each starts a real model server
 

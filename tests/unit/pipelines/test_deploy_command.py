@@ -10,8 +10,8 @@ from tests.unit.deploy.fake_kserve import FakeCluster
 from nasflow.core.artifacts import External
 from nasflow.deploy import crd
 from nasflow.deploy.cluster import KubernetesCluster
-from nasflow.register._base import Draft
-from nasflow.register.registry import FileRegistry
+from nasflow.registry._base import Draft
+from nasflow.registry.file import FileRegistry
 from nasflow_pipelines import cli
 
 STORED = "storage_uri=gs://b/{name}/{version}"

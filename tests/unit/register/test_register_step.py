@@ -16,10 +16,10 @@ from nasflow.core.artifacts import (
 )
 from nasflow.core.errors import DocumentError
 from nasflow.core.spec import ExperimentSpec
-from nasflow.register._base import Version
-from nasflow.register.registry import FileRegistry
 from nasflow.register.spec import RegisterSpec
 from nasflow.register.step import run
+from nasflow.registry._base import Version
+from nasflow.registry.file import FileRegistry
 
 SIGNATURE = {"task": "tabular_regression", "inputs": [], "outputs": [], "classes": None}
 EXPERIMENT = {"name": "houses", "task": "tabular_regression", "data": {"train": "x.csv", "label": "y"}}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasflow.preprocess.drift import Bins, Drift, bins_of, compare, drifted, homogeneity, kolmogorov_smirnov, psi
+from nasflow.data.drift import Bins, Drift, bins_of, compare, drifted, homogeneity, kolmogorov_smirnov, psi
 
 _COUNTS = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=12)
 

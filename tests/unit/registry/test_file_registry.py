@@ -5,8 +5,8 @@ import pytest
 
 from nasflow.core.artifacts import External
 from nasflow.core.errors import DocumentError, UserError
-from nasflow.register._base import Draft
-from nasflow.register.registry import FileRegistry
+from nasflow.registry._base import Draft
+from nasflow.registry.file import FileRegistry
 from nasflow.testing import RegistryConformance
 
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nasflow.core.artifacts import External, bundle_digest
 from nasflow.core.errors import DocumentError, TryAgainError, UserError
 from nasflow.core.storage import absolute, join, sha256_of, storage_for
-from nasflow.register._base import Change, Draft, RegistryConflictError, Version
+from nasflow.registry._base import Change, Draft, RegistryConflictError, Version
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z]([a-z0-9_-]{0,48}[a-z0-9])?")
@@ -31,7 +31,7 @@ _SWAP_PAUSE_SECONDS = 0.05
 
 
 class FileRegistry:
-    """See `nasflow.register._base.Registry` for what its methods promise."""
+    """See `nasflow.registry._base.Registry` for what its methods promise."""
 
     def __init__(self, uri: str) -> None:
         self.uri = absolute(uri)

@@ -1,0 +1,1 @@
+"""The model registry: numbered versions of named models, and aliases that point at them."""
