@@ -4,6 +4,7 @@ A bundle is a folder:
 
     model.keras        the Keras model on tensors
     saved_model/       raw features in, predictions out (`nasflow.models.served_graph`)
+    network.onnx       the network on tensors, where it can be converted (`nasflow.models.onnx_network`)
     schema.json        the columns
     transform.json     the transform
     signature.json     {"task", "inputs": [{"column", "tensor", "kind", "dtype", "shape"}],
@@ -20,12 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.core.errors import NasflowError
+from nasflow.data.answers import answers
 from nasflow.data.apply import apply
 from nasflow.data.golden import Golden
 from nasflow.data.raw import raw_batch
 from nasflow.data.schema import Schema
 from nasflow.data.tensors import OutputSpec, Tensors
 from nasflow.data.transform import TransformSpec
+from nasflow.models import onnx_network
 from nasflow.models.predict import predict
 from nasflow.models.saved import SavedModel, load_keras
 
@@ -66,9 +69,30 @@ def export(model: Any, folder: Path, *, schema: Schema, transform: TransformSpec
     expected = predict_raw(saved, raw, transform)
     served = SavedModel(folder).predict(raw)
     assert_parity(expected, served, schema=schema, output=transform.output)
+    _add_onnx(saved, folder, apply(transform, raw), expected, schema=schema, output=transform.output)
     content = {"rows": golden.rows, "labels": golden.labels, "predictions": expected.tolist()}
     (folder / "golden.json").write_text(json.dumps(content), encoding="utf-8")
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def _add_onnx(
+    model: Any,
+    folder: Path,
+    inputs: dict[str, NDArray[Any]],
+    expected: NDArray[Any],
+    *,
+    schema: Schema,
+    output: OutputSpec,
+) -> None:
+    """Writes the network as ONNX too, unless that fails or answers otherwise: then the SavedModel serves."""
+    path = folder / onnx_network.FILE
+    try:
+        onnx_network.write(model, path)
+        answered = answers(onnx_network.run(path, inputs), output).astype(np.float32)
+        assert_parity(expected, answered, schema=schema, output=output, name="ONNX network", same_pixels=True)
+    except NasflowError as error:
+        path.unlink(missing_ok=True)
+        logger.warning("%s; the SavedModel, which is slower, will serve", error)
 
 
 def predict_raw(model: Any, raw: dict[str, NDArray[Any]], transform: TransformSpec) -> NDArray[Any]:
@@ -107,8 +131,18 @@ def signature(schema: Schema, transform: TransformSpec) -> dict[str, Any]:
     }
 
 
-def assert_parity(expected: NDArray[Any], served: NDArray[Any], *, schema: Schema, output: OutputSpec) -> None:
-    """Compares the Keras model's predictions with the SavedModel's.
+def assert_parity(
+    expected: NDArray[Any],
+    served: NDArray[Any],
+    *,
+    schema: Schema,
+    output: OutputSpec,
+    name: str = "SavedModel",
+    same_pixels: bool = False,
+) -> None:
+    """Compares the Keras model's predictions with those of a model made of it.
+
+    `same_pixels`: both saw the same decoded images, so that these get no extra tolerance.
 
     A regression may also differ by a few float32 steps of its own size, which is what the signature can express.
 
@@ -117,11 +151,11 @@ def assert_parity(expected: NDArray[Any], served: NDArray[Any], *, schema: Schem
     """
     if expected.shape != served.shape:
         raise NasflowError(
-            f"export: the SavedModel answered {served.shape}, the Keras model {expected.shape}: a defect of nasflow"
+            f"export: the {name} answered {served.shape}, the Keras model {expected.shape}: a defect of nasflow"
         )
     if not (np.isfinite(expected).all() and np.isfinite(served).all()):
         raise NasflowError("export: the model's predictions on golden rows are not finite; train it with another seed")
-    encoded = schema.image is not None and schema.image.encoding == "bytes"
+    encoded = not same_pixels and schema.image is not None and schema.image.encoding == "bytes"
     allowed = ENCODED_IMAGE_TOLERANCE if encoded else TOLERANCE
     difference = np.abs(expected - served)
     if output.classes is None:
@@ -130,7 +164,7 @@ def assert_parity(expected: NDArray[Any], served: NDArray[Any], *, schema: Schem
     if largest > allowed:
         row = int(np.argmax(difference.reshape(len(difference), -1).max(1)))
         raise NasflowError(
-            f"export: the served model differs from the trained one by {largest:.3g} on golden row {row}, "
+            f"export: the {name} differs from the trained one by {largest:.3g} on golden row {row}, "
             f"allowed is {allowed:g}: training and serving would disagree"
         )
-    logger.info("export: parity on %d golden rows: %.2g", len(expected), largest)
+    logger.info("export: parity of the %s on %d golden rows: %.2g", name, len(expected), largest)

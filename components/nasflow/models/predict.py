@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from nasflow.data.answers import answers
 from nasflow.data.tensors import OutputSpec, Tensors
 
 _CACHE = "_nasflow_forward"
@@ -21,11 +22,7 @@ def predict(model: keras.Model, tensors: Tensors, output: OutputSpec) -> NDArray
 
     Rows that the model answers with NaN stay NaN. No rows give an empty array.
     """
-    answers = logits(model, tensors, output)
-    if output.classes is None:
-        return answers[:, 0] * output.std + output.mean
-    powers = np.exp(answers - answers.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
+    return answers(logits(model, tensors, output), output)
 
 
 def logits(model: keras.Model, tensors: Tensors, output: OutputSpec) -> NDArray[np.float64]:

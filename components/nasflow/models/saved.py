@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nasflow.core.artifacts import External
 from nasflow.core.errors import DocumentError
 from nasflow.core.storage import sha256, storage_for
+from nasflow.models import keras_archive
 
 
 class SavedModel:
@@ -40,10 +41,15 @@ class SavedModel:
 
 
 def load_keras(path: Path) -> Any:
-    """A Keras model from a ``.keras`` file, ready to predict; safe mode: the file cannot bring code."""
+    """A Keras model from a ``.keras`` file, ready to predict; the file cannot bring code (`keras_archive`).
+
+    Raises:
+        DocumentError: no Keras archive, or one that would run code of its own; says which layer.
+    """
     import keras
 
-    return keras.models.load_model(path, compile=False)
+    keras_archive.check(path)
+    return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 def fetch_keras(entry: External) -> Any:

@@ -89,6 +89,41 @@ def test_a_bundle_is_complete_and_both_models_agree(bundles, kind):
         np.testing.assert_allclose(served.sum(1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["table", "regression", "images", "files"])
+def test_the_onnx_network_behind_the_numpy_transform_answers_the_same(bundles, kind):
+    from nasflow.data.answers import answers
+    from nasflow.data.apply import apply
+    from nasflow.models import onnx_network
+
+    folder, schema, transform, golden, _ = bundles(kind)
+    inputs = apply(transform, raw_batch(golden.rows, schema))
+    answered = answers(onnx_network.run(folder / "network.onnx", inputs), transform.output)
+    expected = np.asarray(json.loads((folder / "golden.json").read_text())["predictions"])
+    scale = transform.output.std if kind == "regression" else 1.0
+    # encoded images, too: the same decoder as in training, so no extra tolerance
+    assert np.abs(answered - expected).max() / scale < 1e-5
+
+
+def test_a_network_that_onnx_cannot_hold_or_that_answers_otherwise_is_left_out(tmp_path, monkeypatch, caplog):
+    from nasflow.models import export, onnx_network
+
+    schema, transform, golden = _case("table")
+    model = _model(schema, transform)
+    real = onnx_network.run
+    monkeypatch.setattr(onnx_network, "run", lambda path, inputs: real(path, inputs) + np.array([0, 0, 1e-3]))
+    names = export.export(model, tmp_path / "a", schema=schema, transform=transform, golden=golden)
+    assert "network.onnx" not in names
+    assert "the ONNX network differs from the trained one" in caplog.text
+
+    def refuse(*_):
+        raise NasflowError("export: network.onnx: the network cannot be converted: no SparseThing")
+
+    monkeypatch.setattr(onnx_network, "write", refuse)
+    names = export.export(model, tmp_path / "b", schema=schema, transform=transform, golden=golden)
+    assert "network.onnx" not in names
+    assert "no SparseThing; the SavedModel, which is slower, will serve" in caplog.text
+
+
 def test_the_signature_names_awkward_columns(bundles):
     folder, *_ = bundles("table")
     content = json.loads((folder / "signature.json").read_text())

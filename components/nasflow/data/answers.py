@@ -1,0 +1,24 @@
+"""From what a network puts out to what a client is told."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasflow.data.tensors import OutputSpec
+
+
+def answers(logits: NDArray[np.floating], output: OutputSpec) -> NDArray[np.float64]:
+    """Logits [rows, classes] → probabilities float64 [rows, classes]; [rows, 1] → targets in their own units [rows].
+
+    A NaN stays a NaN, and makes its row's probabilities NaN. No rows give an empty array.
+
+    >>> answers(np.array([[0.0, 0.0], [0.0, np.log(3)]]), OutputSpec(classes=2)).round(6).tolist()
+    [[0.5, 0.5], [0.25, 0.75]]
+    >>> answers(np.array([[2.0]]), OutputSpec(classes=None, mean=10.0, std=3.0)).tolist()
+    [16.0]
+    """
+    values = logits.astype(np.float64)
+    if output.classes is None:
+        return values[:, 0] * output.std + output.mean
+    powers = np.exp(values - values.max(1, keepdims=True))
+    normalised: NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
+    return normalised
