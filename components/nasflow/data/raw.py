@@ -2,16 +2,19 @@
 
 import base64
 import binascii
+import datetime as dt
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.core.errors import DataError
-from nasflow.data.schema import Column, ImageFormat, Schema
+from nasflow.data.dates import UNIX, seconds_of
+from nasflow.data.schema import LIST_SEPARATOR, Column, Kind, Schema
 
 Row = Mapping[str, Any]
 
@@ -19,9 +22,11 @@ Row = Mapping[str, Any]
 def raw_batch(rows: Sequence[Row], schema: Schema) -> dict[str, NDArray[Any]]:
     """Columns of the rows, by name.
 
-    numeric: float64 [n], NaN where missing (None). categorical: object[str] [n], "" where missing; booleans become
-    ``true`` and ``false``, whole numbers decimal text. image: uint8 [n, height, width, channels] for arrays,
-    object[bytes] [n] for encoded files (bytes or ``{"b64": …}``). Columns that the schema ignores may be there.
+    numeric, integer: float64 [n], NaN where missing (None). datetime: the same, seconds since 1970 of ISO 8601 text.
+    vector: float64 [n, length] of lists of numbers. categorical, text: object[str] [n], "" where missing; booleans
+    become ``true`` and ``false``, whole numbers decimal text. list: object[str] [n], the elements joined by
+    `LIST_SEPARATOR`. image: uint8 [n, height, width, channels] for arrays, object[bytes] [n] for encoded files (bytes
+    or ``{"b64": …}``). Columns that the schema ignores may be there.
 
     Raises:
         DataError: a column is missing or unknown, or a value has the wrong type; names row (from 1) and column.
@@ -46,18 +51,29 @@ def _check_names(rows: Sequence[Row], schema: Schema) -> None:
 
 
 def _column(rows: Sequence[Row], column: Column, schema: Schema) -> NDArray[Any]:
-    match column.kind:
-        case "numeric":
-            return np.array(_values(rows, column, _number), np.float64)
-        case "categorical":
-            text = np.empty(len(rows), object)
-            text[:] = _values(rows, column, _lower_text if column.dtype == "bool" else _text)
-            return text
-        case "image":
-            form = schema.image
-            if form is None:
-                raise DataError(f"schema.json: column {column.name!r} is an image, but the schema has no image format")
-            return _images(rows, column, form)
+    return _READERS[column.kind](rows, column, schema)
+
+
+def _numbers(rows: Sequence[Row], column: Column, _: Schema) -> NDArray[Any]:
+    return np.array(_values(rows, column, _number), np.float64)
+
+
+def _dates(rows: Sequence[Row], column: Column, _: Schema) -> NDArray[Any]:
+    return np.array(_values(rows, column, lambda value: date_seconds(value, column.format)), np.float64)
+
+
+def _vectors(rows: Sequence[Row], column: Column, _: Schema) -> NDArray[Any]:
+    length = column.length or 0
+    return np.array(_values(rows, column, lambda value: _vector(value, length)), np.float64).reshape(-1, length)
+
+
+def _texts(read: Callable[[Any], str]) -> Any:
+    def texts(rows: Sequence[Row], column: Column, _: Schema) -> NDArray[Any]:
+        text = np.empty(len(rows), object)
+        text[:] = _values(rows, column, _lower_text if column.dtype == "bool" and read is _text else read)
+        return text
+
+    return texts
 
 
 def _values(rows: Sequence[Row], column: Column, read: Callable[[Any], Any]) -> list[Any]:
@@ -81,6 +97,79 @@ def _number(value: Any) -> float:
         return math.inf  # counts as missing, like every number that float64 cannot hold
 
 
+def date_seconds(value: Any, form: str | None = None) -> float:
+    """Seconds since 1970 of ISO 8601 text, of text in a column's own format, of a `datetime`, or of a number (seconds,
+    or what the format ``unix_ms`` says); NaN for None and "".
+
+    Raises:
+        ValueError: it is no date.
+    """
+    if value is None or value == "":
+        return math.nan
+    if isinstance(value, dt.date):
+        value = value.isoformat()
+    if isinstance(value, str):
+        try:
+            return seconds_of(value, form)
+        except ValueError as error:
+            also = f", or in the form {form}" if form is not None and form not in UNIX else ""
+            raise ValueError(
+                f"expected a date or time in ISO 8601 such as 2024-05-17T08:30:00{also}; got {value!r:.80}"
+            ) from error
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise ValueError(f"expected a date as ISO 8601 text, seconds since 1970, or null; got {value!r:.80}")
+    return _number(value) * UNIX.get(form or "unix", 1.0)
+
+
+def joined(value: Any) -> str:
+    """The elements of a list as one text; "" for None and [].
+
+    >>> joined(["a", None, "", 3, True]).split(LIST_SEPARATOR)
+    ['a', '3', 'true']
+
+    Raises:
+        ValueError: no list, or an element that is no text.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, list | tuple | np.ndarray):
+        raise ValueError(f"expected a list or null, got {value!r:.80}")
+    return LIST_SEPARATOR.join(text.replace(LIST_SEPARATOR, " ") for text in map(_text, value) if text)
+
+
+def _vector(value: Any, length: int) -> list[float]:
+    if value is None:
+        return [math.nan] * length
+    if not isinstance(value, list | tuple | np.ndarray):
+        raise ValueError(f"expected a list of {length} numbers or null, got {value!r:.80}")
+    if len(value) != length:
+        raise ValueError(f"expected a list of {length} numbers, got {len(value)}")
+    return [_number(element) for element in value]
+
+
+TRUE = frozenset({"true", "t", "yes", "y", "on", "1", "1.0"})
+FALSE = frozenset({"false", "f", "no", "n", "off", "0", "0.0"})
+
+
+def boolean_text(value: Any) -> str:
+    """``true``, ``false``, or "" for None.
+
+    >>> boolean_text(True), boolean_text("No"), boolean_text(1), boolean_text(None)
+    ('true', 'false', 'true', '')
+
+    Raises:
+        ValueError: it is neither.
+    """
+    text = str(value).strip().lower() if isinstance(value, numbers.Real) else _text(value).strip().lower()
+    if text in TRUE:
+        return "true"
+    if text in FALSE:
+        return "false"
+    if text:
+        raise ValueError(f"expected true, false or null, got {value!r:.80}")
+    return ""
+
+
 def _text(value: Any) -> str:
     if value is None:
         return ""
@@ -97,7 +186,10 @@ def _lower_text(value: Any) -> str:
     return _text(value).lower()
 
 
-def _images(rows: Sequence[Row], column: Column, form: ImageFormat) -> NDArray[Any]:
+def _images(rows: Sequence[Row], column: Column, schema: Schema) -> NDArray[Any]:
+    form = schema.image
+    if form is None:
+        raise DataError(f"schema.json: column {column.name!r} is an image, but the schema has no image format")
     if form.encoding == "bytes":
         encoded = np.empty(len(rows), object)
         encoded[:] = _values(rows, column, _encoded)
@@ -129,3 +221,19 @@ def _array(value: Any, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     if pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 255:
         raise ValueError(f"expected whole numbers from 0 to 255, got {pixels.flat[0]!r} and others ({pixels.dtype})")
     return pixels.astype(np.uint8)
+
+
+_Reader: TypeAlias = Callable[[Sequence[Row], Column, Schema], NDArray[Any]]
+_READERS: Mapping[Kind, _Reader] = MappingProxyType(
+    {
+        "numeric": _numbers,
+        "integer": _numbers,
+        "boolean": _texts(boolean_text),
+        "categorical": _texts(_text),
+        "datetime": _dates,
+        "list": _texts(joined),
+        "vector": _vectors,
+        "text": _texts(_text),
+        "image": _images,
+    }
+)

@@ -1,9 +1,9 @@
 """Reads a Dataset's shards into memory: the one reader that search, train and evaluate share.
 
-A shard is a Parquet file with one flat column for each column of a tensor: ``numeric/NAME`` and ``missing/NAME``
-float32, ``categorical/NAME`` and ``discrete/NAME`` int32, ``image`` fixed-size binary (uint8, row-major), and ``label``
-int32 or float64. Flat columns are the fastest to read back (each one is a copy of a buffer) and keep every bit of a
-float32.
+A shard is a Parquet file with one flat column for each column of a tensor (`TransformSpec.parts`): ``numeric/NAME``,
+``missing/NAME`` and others float32, ``categorical/NAME`` and ``discrete/NAME`` int32, ``image`` fixed-size binary
+(uint8, row-major), and ``label`` int32 or float64. Flat columns are the fastest to read back (each one is a copy of a
+buffer) and keep every bit of a float32.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from nasflow.core.artifacts import Dataset, Shard, Split
 from nasflow.core.errors import DocumentError
 from nasflow.core.storage import sha256, storage_for
 from nasflow.data.schema import Schema
-from nasflow.data.tensors import Tensors
+from nasflow.data.tensors import DTYPES, Tensors
 from nasflow.data.transform import TransformSpec
 
 LABEL = "label"
@@ -42,17 +42,7 @@ def read_transform(dataset: Dataset) -> TransformSpec:
 
 def columns(transform: TransformSpec) -> dict[str, list[str]]:
     """The shard's columns, by tensor, in the tensor's order."""
-    names: dict[str, list[str]] = {}
-    if transform.numeric:
-        flags = [f"missing/{column.name}" for column in transform.numeric if column.indicator]
-        names["numeric"] = [*(f"numeric/{column.name}" for column in transform.numeric), *flags]
-    if transform.discrete:
-        names["discrete"] = [f"discrete/{column.name}" for column in transform.discrete]
-    if transform.categorical:
-        names["categorical"] = [f"categorical/{column.name}" for column in transform.categorical]
-    if transform.image is not None:
-        names["image"] = [IMAGE]
-    return names
+    return {tensor: [part.name for part in parts] for tensor, parts in transform.parts.items()}
 
 
 def read(dataset: Dataset, split: Split) -> Tensors:
@@ -75,15 +65,9 @@ def read(dataset: Dataset, split: Split) -> Tensors:
 
 def _empty(transform: TransformSpec, rows: int) -> tuple[dict[str, NDArray[np.generic]], NDArray[np.generic]]:
     inputs = transform.inputs
-    tensors: dict[str, NDArray[np.generic]] = {}
-    if inputs.numeric:
-        tensors["numeric"] = np.empty((rows, inputs.numeric), np.float32)
-    if inputs.discrete:
-        tensors["discrete"] = np.empty((rows, len(inputs.discrete)), np.int32)
-    if inputs.cardinalities:
-        tensors["categorical"] = np.empty((rows, len(inputs.cardinalities)), np.int32)
-    if inputs.image is not None:
-        tensors["image"] = np.empty((rows, *inputs.image), np.uint8)
+    tensors: dict[str, NDArray[np.generic]] = {
+        tensor: np.empty((rows, *inputs.shape(tensor)), DTYPES[tensor]) for tensor in transform.parts
+    }
     return tensors, np.empty(rows, np.float64 if transform.label.classes is None else np.int32)
 
 

@@ -1,16 +1,49 @@
 """What the columns are: the typed schema of a Dataset (``schema.json``)."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from nasflow.core.spec import Task
 
-Kind = Literal["numeric", "categorical", "image"]
+Kind = Literal["numeric", "integer", "boolean", "categorical", "datetime", "list", "vector", "text", "image"]
+
+RawForm = Literal["number", "text", "vector", "image"]
+RAW_OF: Mapping[Kind, RawForm] = MappingProxyType(
+    {
+        "numeric": "number",
+        "integer": "number",
+        "boolean": "text",
+        "categorical": "text",
+        "datetime": "number",
+        "list": "text",
+        "vector": "vector",
+        "text": "text",
+        "image": "image",
+    }
+)
+"""How values of a kind are held before the transform, and sent to the SavedModel: ``number`` float64 [n] with NaN for
+missing, ``text`` strings [n] with "" for missing, ``vector`` float64 [n, length], ``image`` pixels or encoded files.
+Dates are seconds since 1970 (UTC); a list is its elements joined by `LIST_SEPARATOR`."""
+LIST_SEPARATOR = "\x1f"
+"""ASCII's unit separator."""
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Decision(_Frozen):
+    """Something that was chosen for a column."""
+
+    about: str
+    """``scaling``, ``imputation``, ``vocabulary``, …"""
+    choice: str
+    reason: str
+    confidence: float = 1.0
+    """From 0 to 1; 1 where the data leave no doubt, or the YAML said so."""
 
 
 class Column(_Frozen):
@@ -24,6 +57,14 @@ class Column(_Frozen):
     """Whether missing values were seen in the training rows."""
     reason: str
     """Why it has this kind."""
+    confidence: float = 1.0
+    """In its kind, from 0 to 1; 1 where the file's types or the YAML say it."""
+    length: int | None = None
+    """Numbers in each row, of a vector."""
+    format: str | None = None
+    """How a date is written, where not in ISO 8601: as `strptime` takes it, or ``unix``, ``unix_ms``."""
+    decisions: tuple[Decision, ...] = ()
+    """What else was chosen for it, and why."""
 
 
 class ImageFormat(_Frozen):
@@ -55,3 +96,5 @@ class Schema(_Frozen):
     image: ImageFormat | None
     """Set where the single feature column is an image."""
     label: Label
+    weight: str | None = None
+    """The column that says how much each row counts; no feature."""

@@ -1,6 +1,7 @@
 """The tensors that a model sees: names, shapes and dtypes, agreed by preprocess, models and serving.
 
-numeric      float32 [rows, width]          z-scored, finite, missing imputed; indicators are columns of it
+numeric      float32 [rows, width]          scaled, finite, missing imputed; indicators are columns of it
+plain        float32 [rows, width]          finite numbers that need no encoding: members of lists, turns of the clock
 categorical  int32   [rows, columns]        0 = missing, 1 = not in the vocabulary, 2.. = the vocabulary
 discrete     int32   [rows, columns]        numeric columns of few values as categories; ids as above
 image        uint8   [rows, height, width, channels]    0–255; the model itself normalises
@@ -8,9 +9,24 @@ image        uint8   [rows, height, width, channels]    0–255; the model itsel
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+
+SLOTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "numeric": ("numeric", "missing"),
+        "plain": ("plain",),
+        "discrete": ("discrete",),
+        "categorical": ("categorical",),
+        "image": ("image",),
+    }
+)
+"""By tensor, the slots that columns fill; a tensor has all columns of its first slot, then those of the next."""
+DTYPES: Mapping[str, str] = MappingProxyType(
+    {"numeric": "float32", "plain": "float32", "discrete": "int32", "categorical": "int32", "image": "uint8"}
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +38,8 @@ class InputSpec:
     edges: tuple[tuple[float, ...], ...] = ()
     """For each column of ``numeric`` (indicators included), the edges of its bins in the tensor's units: ascending and
     at least two, or none. Empty where no column has any."""
+    plain: int = 0
+    """Width of ``plain``."""
     cardinalities: tuple[int, ...] = ()
     """For each column of ``categorical``, how many ids there are, the two special ones included."""
     discrete: tuple[int, ...] = ()
@@ -32,6 +50,18 @@ class InputSpec:
     """Per channel, of the training images, on 0–255."""
     image_std: tuple[float, ...] = ()
     """Per channel, > 0."""
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Of one row of a tensor; () where the data has none."""
+        if tensor == "image":
+            return self.image or ()
+        widths = {
+            "numeric": self.numeric,
+            "plain": self.plain,
+            "discrete": len(self.discrete),
+            "categorical": len(self.cardinalities),
+        }
+        return (widths[tensor],) if widths.get(tensor) else ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,108 +1,52 @@
 """TransformSpec: from raw columns to tensors. One versioned spec drives NumPy here and the served graph.
 
-`nasflow.models.export` builds the same arithmetic as a graph; a parity test on golden rows holds the two together.
+`nasflow.models.served` builds the same arithmetic as a graph; parity tests on generated data, and on golden rows at
+every export, hold the two together. The families are in `nasflow.data.transforms`.
 """
 
-from typing import Literal
-
-import numpy as np
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal, Self
 
 from nasflow.core.storage import sha256
-from nasflow.data.tensors import InputSpec, OutputSpec
+from nasflow.data.tensors import SLOTS, InputSpec, OutputSpec
+from nasflow.data.transforms._base import (
+    FIRST_ID,
+    MISSING_ID,
+    SMALLEST_NORMAL,
+    UNKNOWN_ID,
+    ColumnTransform,
+    Frozen,
+    Part,
+)
+from nasflow.data.transforms.categorical import CategoricalTransform
+from nasflow.data.transforms.discrete import DiscreteTransform
+from nasflow.data.transforms.image import ImageTransform
+from nasflow.data.transforms.label import LabelTransform
+from nasflow.data.transforms.numeric import LEAST_BIN, NumericTransform
 
-MISSING_ID = 0
-UNKNOWN_ID = 1
-FIRST_ID = 2
-LEAST_BIN = 1e-6
-"""Edges of bins are at least so far apart, in standard deviations."""
-SMALLEST_NORMAL = float(np.finfo(np.float64).tiny)
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NumericTransform(_Frozen):
-    """(x − mean) / std in float64, clipped to ±`clip`, then float32. NaN and ±inf count as missing: they become 0,
-    the training mean, and where `indicator` is set a further column holds 1.0 for them and 0.0 for others."""
-
-    name: str
-    mean: float
-    std: float
-    """> 0; a constant column has 1.0."""
-    clip: float = 10.0
-    indicator: bool
-    edges: tuple[float, ...] = ()
-    """Quantiles of the *distinct* training values, in the column's own units, ascending: the bins of a piecewise-linear
-    encoding. Empty where there are fewer than two values."""
-
-    @property
-    def scaled_edges(self) -> tuple[float, ...]:
-        """The edges in the tensor's units, as float32 tells them apart; empty where fewer than two are left.
-
-        >>> column = NumericTransform(name="x", mean=1.0, std=2.0, clip=3.0, indicator=False, edges=(1.0, 5.0, 90.0))
-        >>> column.scaled_edges
-        (0.0, 2.0, 3.0)
-        """
-        with np.errstate(over="ignore"):
-            scaled = (np.asarray(self.edges, np.float64) - self.mean) / self.std
-        found: list[float] = []
-        for edge in np.clip(scaled, -self.clip, self.clip).astype(np.float32).tolist():
-            if not found or edge - found[-1] >= LEAST_BIN:
-                found.append(edge)
-        return tuple(found) if len(found) > 1 else ()
+__all__ = [
+    "FIRST_ID",
+    "LEAST_BIN",
+    "MISSING_ID",
+    "SMALLEST_NORMAL",
+    "UNKNOWN_ID",
+    "CategoricalTransform",
+    "DiscreteTransform",
+    "ImageTransform",
+    "LabelTransform",
+    "NumericTransform",
+    "TransformSpec",
+]
 
 
-class DiscreteTransform(_Frozen):
-    """A numeric column of few distinct values, seen as a category as well: its ids are the column's place in the
-    tensor ``discrete``.
+class TransformSpec(Frozen):
+    """Fitted on the training rows only. Order matters: it is the order of the tensors' columns, first by family as
+    the fields stand here, then as the columns stand in a field."""
 
-    0 missing (NaN, ±inf), 1 no value of the training rows, 2.. the value's place + 2. Values are compared exactly in
-    float64; −0.0 and subnormal numbers, which not all machines keep, count as 0.0.
-    """
-
-    name: str
-    """A column of `TransformSpec.numeric`."""
-    values: tuple[float, ...]
-    """Distinct, ascending."""
-
-
-class CategoricalTransform(_Frozen):
-    """Text to id: 0 missing (null or empty text), 1 not in the vocabulary, 2.. the vocabulary's place + 2."""
-
-    name: str
-    vocabulary: tuple[str, ...]
-    """Most frequent first, ties by text."""
-
-
-class ImageTransform(_Frozen):
-    """Decode (where encoded), convert to `channels`, resize (bilinear, antialiased, rounded to uint8)."""
-
-    name: str
-    height: int
-    width: int
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-class LabelTransform(_Frozen):
-    """Class names to ids, or the scale of a regression target."""
-
-    name: str
-    classes: tuple[str, ...] | None
-    mean: float = 0.0
-    std: float = 1.0
-    weights: tuple[float, ...] = ()
-    """By class, what a row counts in the training loss; empty: all alike."""
-
-
-class TransformSpec(_Frozen):
-    """Fitted on the training rows only. Order matters: it is the order of the tensors' columns."""
-
-    version: Literal[1, 2] = 2
-    """2 added `NumericTransform.edges` and `discrete`; documents of version 1 have neither."""
+    version: Literal[1, 2, 3] = 3
+    """2 added `NumericTransform.edges` and `discrete`, 3 the families and settings that default to none. Documents of
+    all versions are read, and mean what they meant."""
     numeric: tuple[NumericTransform, ...] = ()
     discrete: tuple[DiscreteTransform, ...] = ()
     """Numeric columns that are categories, too."""
@@ -115,17 +59,51 @@ class TransformSpec(_Frozen):
         """sha256 of the canonical JSON."""
         return sha256(self.model_dump_json().encode())
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, which would also copy what was derived from the old fields."""
+        copied = super().model_copy(update=update, deep=deep)
+        for derived in ("families", "columns", "parts", "inputs"):
+            vars(copied).pop(derived, None)
+        return copied
+
+    @cached_property
+    def families(self) -> dict[str, tuple[ColumnTransform, ...]]:
+        """Its columns by field; fields without any are left out."""
+        found: dict[str, tuple[ColumnTransform, ...]] = {}
+        for field in type(self).model_fields:
+            value = getattr(self, field)
+            columns = value if isinstance(value, tuple) else (value,)
+            if columns and isinstance(columns[0], ColumnTransform):
+                found[field] = columns
+        return found
+
+    @cached_property
+    def columns(self) -> tuple[ColumnTransform, ...]:
+        """All of them, in order."""
+        return tuple(column for columns in self.families.values() for column in columns)
+
+    @cached_property
+    def parts(self) -> dict[str, tuple[Part, ...]]:
+        """By tensor, its columns in order; tensors without any are left out."""
+        every = [part for column in self.columns for part in column.parts]
+        found = {
+            tensor: tuple(part for slot in slots for part in every if part.slot == slot)
+            for tensor, slots in SLOTS.items()
+        }
+        return {tensor: parts for tensor, parts in found.items() if parts}
+
+    @cached_property
     def inputs(self) -> InputSpec:
-        """Width of ``numeric``: all values in order, then all indicators in order."""
-        image = self.image
-        indicators = sum(column.indicator for column in self.numeric)
-        edges = tuple(column.scaled_edges for column in self.numeric)
+        """The shapes of the tensors."""
+        image, parts = self.image, self.parts
+        edges = tuple(part.edges for part in parts.get("numeric", ()))
+        real = any(part.edges for part in parts.get("numeric", ()) if part.slot == "numeric")
         return InputSpec(
-            numeric=len(self.numeric) + indicators,
-            edges=(*edges, *[(0.0, 1.0)] * indicators) if any(edges) else (),
-            discrete=tuple(len(column.values) + FIRST_ID for column in self.discrete),
-            cardinalities=tuple(len(column.vocabulary) + FIRST_ID for column in self.categorical),
+            numeric=len(edges),
+            edges=edges if real else (),
+            plain=len(parts.get("plain", ())),
+            discrete=tuple(part.ids for part in parts.get("discrete", ())),
+            cardinalities=tuple(part.ids for part in parts.get("categorical", ())),
             image=(image.height, image.width, image.channels) if image else None,
             image_mean=image.mean if image else (),
             image_std=image.std if image else (),

@@ -74,9 +74,10 @@ def table_network(inputs: InputSpec, output: OutputSpec) -> Any:
     from keras import Input, Model, layers
 
     tensors, parts = {}, []
-    if inputs.numeric:
-        tensors["numeric"] = Input((inputs.numeric,), name="numeric")
-        parts.append(tensors["numeric"])
+    for name in ("numeric", "plain"):
+        if shape := inputs.shape(name):
+            tensors[name] = Input(shape, name=name)
+            parts.append(tensors[name])
     if inputs.cardinalities:
         ids = tensors["categorical"] = Input((len(inputs.cardinalities),), dtype="int32", name="categorical")
         for column, cardinality in enumerate(inputs.cardinalities):
@@ -100,7 +101,9 @@ def tree(
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     rows = train.join(validation)
-    categories = [False] * inputs.numeric + [count <= _MOST_TREE_CATEGORIES for count in inputs.cardinalities]
+    categories = [False] * (inputs.numeric + inputs.plain) + [
+        count <= _MOST_TREE_CATEGORIES for count in inputs.cardinalities
+    ]
     options = {"categorical_features": np.asarray(categories), "random_state": seed % 2**32}
     if output.classes is None:
         regressor = HistGradientBoostingRegressor(**options).fit(_matrix(rows), rows.labels)
@@ -117,7 +120,8 @@ def tree(
 def _matrix(rows: Tensors) -> Array:
     """float32 [rows, columns]: the numbers, then the ids."""
     return np.concatenate(
-        [rows.inputs[name].astype(np.float32) for name in ("numeric", "categorical") if name in rows.inputs], axis=1
+        [rows.inputs[name].astype(np.float32) for name in ("numeric", "plain", "categorical") if name in rows.inputs],
+        axis=1,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nasflow.data.tensors import InputSpec, OutputSpec
+from nasflow.data.tensors import DTYPES, InputSpec, OutputSpec
 from nasflow.spaces.architecture import Architecture, Node
 from nasflow.spaces.bins import bins_of, widest
 from nasflow.spaces.cost import cost
@@ -18,14 +18,14 @@ MEMBERS = "members"
 """Name of the layer whose output is [rows, members, units] in a model of several packed networks."""
 
 _ENCODINGS = frozenset({"input", "concat", "embedding", "output"})
-_DTYPES = {"image": "uint8", "numeric": "float32", "categorical": "int32", "discrete": "int32"}
 
 
 def build(architecture: Architecture, inputs: InputSpec, output: OutputSpec, *, seed: int = 0) -> keras.Model:
     """The model.
 
     Inputs are a dict by tensor name: image uint8 [rows, height, width, channels] 0–255 (normalised inside), numeric
-    float32 [rows, width], categorical and discrete int32 [rows, columns]; only those that the architecture looks at.
+    and plain float32 [rows, width], categorical and discrete int32 [rows, columns]; only those that the architecture
+    looks at.
     The output is float32: logits [rows, classes], or the standardised target [rows, 1].
 
     `seed` sets the initial weights and the dropout masks: same seed, same model. It seeds Python's, NumPy's and
@@ -41,18 +41,11 @@ def build(architecture: Architecture, inputs: InputSpec, output: OutputSpec, *, 
     for node in architecture.nodes:
         if node.op == "input":
             name = node.settings["tensor"]
-            shape = _shape(name, inputs)
-            sources[name] = keras.Input(shape, name=name, dtype=_DTYPES[name])
+            sources[name] = keras.Input(inputs.shape(name), name=name, dtype=DTYPES[name])
             tensors[node.name] = _normalised(sources[name], inputs) if name == "image" else sources[name]
         else:
             tensors[node.name] = _make(node, [tensors[source] for source in node.inputs], architecture, inputs, output)
     return keras.Model(sources, tensors[architecture.nodes[-1].name])
-
-
-def _shape(tensor: str, inputs: InputSpec) -> tuple[int, ...]:
-    if tensor == "image" and inputs.image is not None:
-        return inputs.image
-    return (inputs.numeric if tensor == "numeric" else len(ids_of(inputs, tensor)),)
 
 
 def _normalised(image: Any, inputs: InputSpec) -> Any:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nasflow.data.apply import normal
+from nasflow.data.transforms._base import normal
 
 MOST_KEPT = 8192
 """So many distinct values are exact; of more, a sample of this size is kept: a quantile of it is off by about

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nasflow.core.artifacts import SPLITS, Shard, Split
 from nasflow.core.storage import join, sha256_of, storage_for
 from nasflow.data.reader import IMAGE, LABEL, columns
+from nasflow.data.tensors import DTYPES
 from nasflow.data.transform import TransformSpec
 
 GROUP_ROWS = 16_384
@@ -21,7 +22,7 @@ _GROUP_BYTES = 64 << 20
 
 def shard_schema(transform: TransformSpec) -> pa.Schema:
     """The columns of a shard; see `nasflow.data.reader`."""
-    kinds = {"numeric": pa.float32(), "categorical": pa.int32(), "discrete": pa.int32()}
+    kinds = {name: pa.from_numpy_dtype(np.dtype(dtype)) for name, dtype in DTYPES.items()}
     fields = []
     for tensor, names in columns(transform).items():
         if tensor == IMAGE:

@@ -2,8 +2,11 @@
 
 | column               | datatype                         | shape                                               |
 | -------------------- | -------------------------------- | --------------------------------------------------- |
-| numeric              | FP64, FP32, FP16, INT*, UINT*    | [rows] or [rows, 1]; JSON null or NaN is missing    |
-| categorical          | BYTES (UTF-8), BOOL, INT*, UINT* | [rows] or [rows, 1]; JSON null or "" is missing     |
+| numeric, integer     | FP64, FP32, FP16, INT*, UINT*    | [rows] or [rows, 1]; JSON null or NaN is missing    |
+| datetime             | BYTES (ISO 8601), or as numeric (seconds since 1970) | [rows] or [rows, 1]             |
+| vector               | as numeric                       | [rows, length]                                      |
+| categorical, boolean | BYTES (UTF-8), BOOL, INT*, UINT* | [rows] or [rows, 1]; JSON null or "" is missing     |
+| list                 | BYTES, each a JSON array as text | [rows] or [rows, 1]; JSON null, "" or "[]" is empty |
 | image, pixels        | UINT8, or another INT*, UINT*    | [rows, height, width, channels], a last 1 left out or not |
 | image, encoded files | BYTES                            | [rows] or [rows, 1]; in JSON text, base64           |
 
@@ -12,6 +15,7 @@ A tensor is named by its column, or by the column's keyword in ``signature.json`
 
 import base64
 import binascii
+import json
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.core.errors import DataError
+from nasflow.data.raw import boolean_text, date_seconds, joined
 from nasflow.data.schema import ImageFormat, Schema
 from nasflow.serving.rows import Raw, check_rows
 from nasflow.serving.signature import Input, Signature
@@ -155,6 +160,49 @@ def _numeric(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema)
     return _flat(values).astype(np.float64)
 
 
+def _dates(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
+    if tensor.datatype != "BYTES":
+        return _numeric(values, entry, tensor, schema)
+    form = next((column.format for column in schema.columns if column.name == entry.column), None)
+    return np.array(_each(values, lambda text: date_seconds(text, form)), np.float64)
+
+
+def _vectors(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
+    if tensor.datatype in ("BYTES", "BOOL"):
+        raise DataError(f"column {entry.column!r} holds numbers; send FP64, FP32 or INT64, not {tensor.datatype}")
+    if values.shape[1:] != tuple(entry.shape[1:]):
+        raise DataError(f"shape must be [rows, {entry.shape[1]}], got {list(tensor.shape)}")
+    return values.astype(np.float64)
+
+
+def _lists(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
+    if tensor.datatype != "BYTES":
+        raise DataError(f"column {entry.column!r} is a list; send BYTES with a JSON array each, not {tensor.datatype}")
+    return _strings(_each(values, lambda text: joined(json.loads(text)) if text.startswith("[") else text))
+
+
+def _booleans(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
+    return _strings(_each(values, boolean_text))
+
+
+def _each(values: NDArray[Any], read: Callable[[Any], Any]) -> list[Any]:
+    """`read` of every value, bytes decoded; null is ""."""
+    found = []
+    for row, value in enumerate(_flat(values).tolist(), start=1):
+        try:
+            text = value.decode("utf-8") if isinstance(value, bytes) else value
+            found.append(read("" if text is None else text))
+        except ValueError as error:  # also of JSON, and of bytes that are not UTF-8
+            raise DataError(f"row {row}: {error}") from error
+    return found
+
+
+def _strings(texts: list[str]) -> NDArray[Any]:
+    found = np.empty(len(texts), dtype=object)
+    found[:] = texts
+    return found
+
+
 def _categorical(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
     if tensor.datatype in _FLOATS:
         raise DataError(f"column {entry.column!r} is text; send BYTES, not {tensor.datatype}")
@@ -215,6 +263,12 @@ def _pixels(values: NDArray[Any], form: ImageFormat, tensor: Tensor) -> NDArray[
 
 _COLUMN: Mapping[str, Callable[[NDArray[Any], Input, Tensor, Schema], NDArray[Any]]] = {
     "numeric": _numeric,
+    "integer": _numeric,
+    "boolean": _booleans,
     "categorical": _categorical,
+    "datetime": _dates,
+    "list": _lists,
+    "vector": _vectors,
+    "text": _categorical,
     "image": _image,
 }

@@ -24,8 +24,8 @@ class MlpSpace(Space):
     name = "mlp"
 
     def __init__(self, *, inputs: InputSpec, output: OutputSpec) -> None:
-        if not inputs.numeric and not inputs.cardinalities:
-            raise ValueError("MlpSpace needs numeric or categorical columns")
+        if not (inputs.numeric or inputs.plain or inputs.cardinalities):
+            raise ValueError("MlpSpace needs numeric, plain or categorical columns")
         self._inputs = inputs
         self._classification = output.classes is not None
         self._parameters = tuple(self._declare())
@@ -138,6 +138,8 @@ class MlpSpace(Space):
             elif values["numeric"] == "quantile":
                 x = graph.add("quantile", x, bins=values["bins"], dim=values["numeric_dim"])
             parts.append(x)
+        if self._inputs.plain:
+            parts.append(graph.add("input", tensor="plain"))
         if self._inputs.cardinalities:
             parts.append(_embedded(graph, "categorical", values))
         if values.get("discrete") == "on":

@@ -1,7 +1,7 @@
 """The operations of an architecture: output shape, trainable parameters and multiply-adds of each, in pure Python.
 
     op                settings                      input → output (without the batch dimension)
-    input             tensor                        → image (h, w, c), numeric (f,), categorical or discrete (k,)
+    input             tensor                        → image (h, w, c), numeric or plain (f,), ids (k,)
     conv              filters kernel stride bias    (h, w, c) → (⌈h/stride⌉, ⌈w/stride⌉, filters)
     separable_conv    filters kernel stride bias    as conv; a depthwise convolution, then a 1×1 one
     max_pool avg_pool size                          (h, w, c) → (⌈h/size⌉, ⌈w/size⌉, c)
@@ -89,12 +89,8 @@ def _input(c: _Context) -> Measure:
     if c.shapes:
         raise ValueError("an input has no inputs")
     tensor = c.settings["tensor"]
-    if tensor == "image" and c.inputs.image is not None:
-        return Measure(c.inputs.image)
-    if tensor == "numeric" and c.inputs.numeric:
-        return Measure((c.inputs.numeric,))
-    if tensor in ("categorical", "discrete") and (ids := ids_of(c.inputs, tensor)):
-        return Measure((len(ids),))
+    if shape := c.inputs.shape(tensor):
+        return Measure(shape)
     raise ValueError("the data has no such tensor")
 
 

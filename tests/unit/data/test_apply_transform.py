@@ -79,7 +79,7 @@ def test_a_document_of_version_1_is_read_and_one_of_the_future_refused() -> None
     del old["discrete"]
     assert TransformSpec.model_validate(old).inputs == SPEC.inputs
     with pytest.raises(ValidationError, match="version"):
-        TransformSpec.model_validate({**content, "version": 3})
+        TransformSpec.model_validate({**content, "version": 4})
 
 
 def test_arrow_text_gives_the_same_ids_as_numpy_text() -> None:
