@@ -4,9 +4,13 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from nasflow.core.errors import TrialFailedError
+from nasflow.spaces.identity import COMMUTATIVE, canonical
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Shape = tuple[int, ...]
 """Without the batch dimension."""
@@ -61,23 +65,22 @@ class Architecture:
 
     @property
     def identity(self) -> str:
-        """Sixteen hex digits. Isomorphic graphs with the same recipe have the same: node names and order do not count.
+        """Sixteen hex digits: the same for isomorphic graphs with the same recipe, and (up to the luck of 64 bits) only
+        for them. Node names and their order do not count. See `nasflow.spaces.identity`."""
+        described = json.dumps([canonical(self.nodes), dataclasses.asdict(self.recipe)], sort_keys=True)
+        return hashlib.sha256(described.encode()).hexdigest()[:16]
 
-        Each node is hashed with its ordered inputs' hashes, then with its consumers': two passes, as the graph has no
-        cycles. Shared and repeated parts differ, since the hashes of all nodes are counted.
-        """
-        below: dict[str, str] = {}
-        consumers: dict[str, list[str]] = {node.name: [] for node in self.nodes}
+    def graph(self) -> "nx.MultiDiGraph[str]":
+        """As networkx knows it: nodes by name with the attributes ``op`` and ``settings``; an edge for each input, its
+        ``position`` is its place among them, or -1 where their order does not count."""
+        import networkx as nx
+
+        graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
         for node in self.nodes:
-            sources = [below[source] for source in node.inputs]
-            ordered = sorted(sources) if node.op in _COMMUTATIVE else sources
-            below[node.name] = _hash([node.op, dict(node.settings), ordered])
-            for source in node.inputs:
-                consumers[source].append(node.name)
-        above: dict[str, str] = {}
-        for node in reversed(self.nodes):
-            above[node.name] = _hash([below[node.name], sorted(above[name] for name in consumers[node.name])])
-        return _hash([sorted(above.values()), dataclasses.asdict(self.recipe)])[:16]
+            graph.add_node(node.name, op=node.op, settings=dict(node.settings))
+            for place, source in enumerate(node.inputs):
+                graph.add_edge(source, node.name, position=-1 if node.op in COMMUTATIVE else place)
+        return graph
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from_json` is the inverse."""
@@ -96,10 +99,3 @@ class Architecture:
             for n in content["nodes"]
         )
         return cls(nodes=nodes, recipe=Recipe(**content["recipe"]))
-
-
-_COMMUTATIVE = frozenset({"add"})
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -18,6 +18,11 @@ class Graph:
         return name
 
     def finish(self, source: str, recipe: Recipe) -> Architecture:
-        """Puts the output on `source`."""
+        """Puts the output on `source`; nodes that do not lead there are left out."""
         self.add("output", source)
-        return Architecture(nodes=tuple(self._nodes), recipe=recipe)
+        wanted, kept = {self._nodes[-1].name}, list[Node]()
+        for node in reversed(self._nodes):
+            if node.name in wanted:
+                wanted.update(node.inputs)
+                kept.append(node)
+        return Architecture(nodes=tuple(reversed(kept)), recipe=recipe)

@@ -105,12 +105,16 @@ def test_base_is_the_network_of_the_measurements() -> None:
         ([("dense", {"units": 3, "bias": True})], "dense"),  # on an image
         ([("conv", {**CONV, "filters": 0})], "filters must be"),
         ([("conv", {**CONV, "kernel": 1.5})], "kernel must be"),
-        ([("conv", {})], "filters"),
+        ([("conv", {})], "kernel"),
         ([("warp", {})], "unknown operation"),
         ([("activation", {"function": "magic"})], "function must be"),
         ([("dropout", {"rate": 1.0})], "rate must be"),
         ([("add", {})], "two or more"),
         ([("flatten", {}), ("max_pool", {"size": 2})], "rank 3"),
+        ([("conv", {**CONV, "kernel": 9, "padding": "valid"})], "window of 9 does not fit into 8"),
+        ([("conv", {**CONV, "padding": "wrap"})], "padding must be one of same, valid"),
+        ([("conv", {**CONV, "stride": 2, "dilation": 2})], "cannot both"),
+        ([("group_norm", {"groups": 2})], "3 channels do not divide"),
     ],
 )
 def test_impossible_operations_are_named(steps: list[tuple[str, dict[str, Any]]], message: str) -> None:
@@ -129,6 +133,30 @@ def test_impossible_graphs_are_named() -> None:
         cost(Architecture(nodes=(node,)), TABLE, TEN)
     with pytest.raises(ArchitectureError, match="two nodes"):
         cost(Architecture(nodes=(node, node, end)), TABLE, TEN)
+    idle = Node(name="idle", op="flatten", inputs=("x",))
+    with pytest.raises(ArchitectureError, match="idle: leads nowhere"):
+        cost(Architecture(nodes=(node, idle, end)), TABLE, TEN)
+
+
+def test_a_graph_leaves_out_what_leads_nowhere() -> None:
+    made = Graph()
+    x = made.add("input", tensor="numeric")
+    made.add("dense", x, units=3, bias=True)
+    assert [node.op for node in made.finish(x, Recipe()).nodes] == ["input", "output"]
+
+
+def test_windows_and_the_newer_operations_by_hand() -> None:
+    """Padding valid: ⌊(8 − 5)/1⌋ + 1 = 4 of a dilated 3 × 3 (reach 5); depthwise: 9 weights a channel, and its bias."""
+    dilated = {"kernel": 3, "stride": 1, "dilation": 2, "padding": "valid", "bias": True}
+    counted = cost(graph(("depthwise_conv", dilated), ("global_avg_pool", {})), IMAGE, TEN)
+    assert counted.parameters == 9 * 3 + 3 + (3 * 10 + 10)
+    assert counted.flops == 2 * (4 * 4 * 27 + 30)
+    assert counted.memory == 4 * (8 * 8 * 3 + 4 * 4 * 3 + 3 + 10)
+    # a squeeze of 3 channels by 2 has ⌊3/2⌋ = 1 unit: 3 + 1 there, 3 + 3 back
+    counted = cost(graph(("squeeze_excite", {"ratio": 2}), ("global_max_pool", {})), IMAGE, TEN)
+    assert counted.parameters == 4 + 6 + 40
+    counted = cost(graph(("conv", {**CONV, "padding": "valid"}), ("flatten", {})), IMAGE, TEN)
+    assert counted.parameters == 448 + 6 * 6 * 16 * 10 + 10
 
 
 def test_a_deeper_table_network_by_hand() -> None:
