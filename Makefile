@@ -17,6 +17,8 @@ export BASE_IMAGE ?= python:3.11-slim-bookworm
 export PREFIX ?= nasflow
 
 PYTEST := $(BIN)/pytest
+# Processes of the fast tests, each with a TensorFlow of its own (about 1.5 GB); a file's tests stay together.
+WORKERS ?= 2
 
 .PHONY: help
 help: ## This list
@@ -61,7 +63,7 @@ demo: setup ## The main job on scikit-learn's digits, from raw data to a served 
 
 .PHONY: test
 test: setup ## Unit, contract and fast end-to-end tests
-	$(PYTEST) -m "not docker and not slow and not flink"
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not docker and not slow and not flink"
 
 .PHONY: test-slow
 test-slow: setup ## Whole runs, kill and resume
