@@ -5,6 +5,8 @@ plain        float32 [rows, width]          finite numbers that need no encoding
 categorical  int32   [rows, columns]        0 = missing, 1 = not in the vocabulary, 2.. = the vocabulary
 discrete     int32   [rows, columns]        numeric columns of few values as categories; ids as above
 image        uint8   [rows, height, width, channels]    0–255; the model itself normalises
+text_0, …    int32   [rows, length]         the first tokens of a text column: 0 = no token, 1 = not in the vocabulary,
+                                            2.. = the vocabulary, then hashes; one tensor a column
 """
 
 import dataclasses
@@ -27,6 +29,22 @@ SLOTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 DTYPES: Mapping[str, str] = MappingProxyType(
     {"numeric": "float32", "plain": "float32", "discrete": "int32", "categorical": "int32", "image": "uint8"}
 )
+"""Of all tensors but those of text; see `dtype_of`."""
+
+
+TEXT = "text_"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TextShape:
+    """One text column's tensor."""
+
+    length: int
+    """Tokens of a row."""
+    ids: int
+    """How many ids there are, those of padding and of unknown tokens included."""
+    idf: tuple[float, ...] = ()
+    """By id, its inverse document frequency, 0 for padding; empty: unknown."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +68,8 @@ class InputSpec:
     """Per channel, of the training images, on 0–255."""
     image_std: tuple[float, ...] = ()
     """Per channel, > 0."""
+    texts: tuple[TextShape, ...] = ()
+    """Of ``text_0``, ``text_1``, …"""
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         """Of one row of a tensor; () where the data has none."""
@@ -61,7 +81,33 @@ class InputSpec:
             "discrete": len(self.discrete),
             "categorical": len(self.cardinalities),
         }
+        if tensor in text_tensors(self):
+            return (self.texts[text_place(tensor)].length,)
         return (widths[tensor],) if widths.get(tensor) else ()
+
+
+def text_tensors(inputs: InputSpec) -> tuple[str, ...]:
+    """Names of the text columns' tensors, in order.
+
+    >>> text_tensors(InputSpec(texts=(TextShape(length=8, ids=99), TextShape(length=8, ids=99))))
+    ('text_0', 'text_1')
+    """
+    return tuple(f"{TEXT}{place}" for place in range(len(inputs.texts)))
+
+
+def text_place(tensor: str) -> int:
+    """The inverse."""
+    return int(tensor.removeprefix(TEXT))
+
+
+def dtype_of(tensor: str) -> str:
+    """NumPy's name of a tensor's dtype."""
+    return "int32" if tensor.startswith(TEXT) else DTYPES[tensor]
+
+
+def is_whole(tensor: str) -> bool:
+    """Whether one raw column is the whole tensor, with a shape of its own; the others have a number a column."""
+    return tensor == "image" or tensor.startswith(TEXT)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,9 +108,7 @@ def _cut(folded: NDArray[np.integer], ends: NDArray[np.int64]) -> Tokens:
     return Tokens(values=pa.Array.from_buffers(pa.string(), len(starts), buffers), counts=counts)
 
 
-def sequences(
-    values: pa.Array, *, vocabulary: Sequence[str], buckets: int = 0, length: int
-) -> NDArray[np.int32]:
+def sequences(values: pa.Array, *, vocabulary: Sequence[str], buckets: int = 0, length: int) -> NDArray[np.int32]:
     """int32 [rows, length]: ids of the first `length` tokens, then `PADDING_ID`.
 
     >>> sequences(pa.array(["a b c", "", "b b"]), vocabulary=["b", "a"], length=2).tolist()

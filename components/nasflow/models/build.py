@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from nasflow.data.tensors import DTYPES, InputSpec, OutputSpec
-from nasflow.models.layers import image, plain, table
+from nasflow.data.tensors import InputSpec, OutputSpec, dtype_of
+from nasflow.models.layers import image, plain, table, text
 from nasflow.models.layers._base import Makers, Site
 from nasflow.models.layers.plain import MEMBERS
 from nasflow.spaces.architecture import Architecture
@@ -15,7 +15,7 @@ from nasflow.spaces.cost import cost
 
 __all__ = ["MEMBERS", "build"]
 
-MAKERS: Makers = MappingProxyType({**plain.MAKERS, **image.MAKERS, **table.MAKERS})
+MAKERS: Makers = MappingProxyType({**plain.MAKERS, **image.MAKERS, **table.MAKERS, **text.MAKERS})
 """By operation; the module of a kind of operations here goes with one in `nasflow.spaces.operations`."""
 
 _ENCODINGS = frozenset({"input", "concat", "embedding", "output"})
@@ -26,8 +26,8 @@ def build(architecture: Architecture, inputs: InputSpec, output: OutputSpec, *, 
     """The model.
 
     Inputs are a dict by tensor name: image uint8 [rows, height, width, channels] 0–255 (normalised inside), numeric
-    and plain float32 [rows, width], categorical and discrete int32 [rows, columns]; only those that the architecture
-    looks at.
+    and plain float32 [rows, width], categorical and discrete int32 [rows, columns], text_0, … int32 [rows, length];
+    only those that the architecture looks at.
     The output is float32: logits [rows, classes], or the standardised target [rows, 1].
 
     `seed` sets the initial weights and the dropout masks: same seed, same model. It seeds Python's, NumPy's and
@@ -44,7 +44,7 @@ def build(architecture: Architecture, inputs: InputSpec, output: OutputSpec, *, 
     for node in architecture.nodes:
         if node.op == "input":
             name = node.settings["tensor"]
-            sources[name] = keras.Input(inputs.shape(name), name=name, dtype=DTYPES[name])
+            sources[name] = keras.Input(inputs.shape(name), name=name, dtype=dtype_of(name))
             tensors[node.name] = _normalised(sources[name], inputs) if name == "image" else sources[name]
         else:
             tensors[node.name] = MAKERS[node.op](

@@ -45,7 +45,9 @@ def test_numpy_and_the_served_graph_find_the_same_ids(batch: list[str], buckets:
 
 def test_every_character_is_folded_alike() -> None:
     """All of Unicode, 256 characters a text, with a letter before and behind each."""
-    points = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000 and (point < LIMIT + 256 or point > 0x10FF00)]
+    points = [
+        point for point in range(0x110000) if not 0xD800 <= point < 0xE000 and (point < LIMIT + 256 or point > 0x10FF00)
+    ]
     batch = ["".join(f"x{chr(point)}y" for point in points[start : start + 64]) for start in range(0, len(points), 64)]
     expected = sequences(pa.array(batch), vocabulary=VOCABULARY, buckets=1_000_003, length=200)
     np.testing.assert_array_equal(served(batch, buckets=1_000_003, length=200), expected)

@@ -1,7 +1,7 @@
 """The operations of an architecture: output shape, trainable parameters and multiply-adds of each, in pure Python.
 
     op                settings                      input → output (without the batch dimension)
-    input             tensor                        → image (h, w, c), numeric or plain (f,), ids (k,)
+    input             tensor                        → image (h, w, c), numeric or plain (f,), ids (k,), text_0 (length,)
     conv              filters kernel stride bias    (h, w, c) → (⌈h/stride⌉, ⌈w/stride⌉, filters)
                       [padding dilation]            padding valid: (⌊(h − reach)/stride⌋ + 1, …, filters)
     separable_conv    as conv                       as conv; a depthwise convolution, then a 1×1 one
@@ -26,6 +26,8 @@
     quantile          bins dim                      the same, at most so many bins between the data's quantiles, fixed
     output                                          (d,) or (members, d) → (classes,) or (1,)
 
+Those of text, and of networks that join several kinds of input, are listed in `nasflow.spaces.operations.text`.
+
 `nasflow.models.build` makes the Keras layers; a test holds the numbers here equal to Keras's own. A new kind of
 operations is a module here and one in `nasflow.models.layers`, each with a table that is joined below and there.
 """
@@ -35,14 +37,14 @@ from types import MappingProxyType
 
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.spaces.architecture import ArchitectureError, Node, Shape
-from nasflow.spaces.operations import image, plain, table
+from nasflow.spaces.operations import image, plain, table, text
 from nasflow.spaces.operations._base import Context, Measure, Table
 from nasflow.spaces.operations.plain import ACTIVATIONS
 from nasflow.spaces.operations.table import ids_of
 
 __all__ = ["ACTIVATIONS", "OPERATIONS", "Measure", "ids_of", "measure"]
 
-OPERATIONS: Table = MappingProxyType({**plain.OPERATIONS, **image.OPERATIONS, **table.OPERATIONS})
+OPERATIONS: Table = MappingProxyType({**plain.OPERATIONS, **image.OPERATIONS, **table.OPERATIONS, **text.OPERATIONS})
 
 
 def measure(node: Node, shapes: Sequence[Shape], inputs: InputSpec, output: OutputSpec) -> Measure:

@@ -1,0 +1,130 @@
+"""From token ids to one vector: the genes and nodes that `text` and `multimodal` share.
+
+Bodies: `bag` (averaged embeddings of words and word n-grams: fastText, Joulin et al. 2017), `cnn` (parallel kernels,
+pooled over time: Kim 2014), `bigru`, `transformer` (pre-norm blocks, learned positions).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nasflow.data.tensors import InputSpec, text_tensors
+from nasflow.spaces.graph import Graph
+from nasflow.spaces.parameters import Choice, Parameter, When
+
+BODIES = ("bag", "cnn", "bigru", "transformer")
+_KERNELS = {"3": (3,), "5": (5,), "2-3-4": (2, 3, 4), "3-4-5": (3, 4, 5)}
+
+
+def parameters(inputs: InputSpec, *, prefix: str = "") -> tuple[Parameter, ...]:
+    """Genes of the tower."""
+
+    def when(parent: str, *values: str) -> When:
+        return When(parent=prefix + parent, values=values)
+
+    pools = ("mean", "max", "mean_max", "attention", *(["idf"] if all(text.idf for text in inputs.texts) else []))
+    cnn, gru, transformer = when("body", "cnn"), when("body", "bigru"), when("body", "transformer")
+    return (
+        Choice(name=f"{prefix}body", values=BODIES),
+        Choice(name=f"{prefix}dim", values=(32, 64, 128, 256)),
+        Choice(name=f"{prefix}ngrams", values=("off", "2", "2-3")),
+        Choice(name=f"{prefix}buckets", values=(4096, 16384, 65536), when=when("ngrams", "2", "2-3")),
+        Choice(name=f"{prefix}word_dropout", values=(0.0, 0.1, 0.2, 0.3, 0.5)),
+        Choice(name=f"{prefix}kernels", values=tuple(_KERNELS), when=cnn),
+        Choice(name=f"{prefix}filters", values=(32, 64, 96, 128, 192), when=cnn),
+        Choice(name=f"{prefix}convolutions", values=(1, 2, 3), when=cnn),
+        Choice(name=f"{prefix}units", values=(32, 64, 96, 128), when=gru),
+        Choice(name=f"{prefix}layers", values=(1, 2), when=gru),
+        Choice(name=f"{prefix}blocks", values=(1, 2, 3), when=transformer),
+        Choice(name=f"{prefix}heads", values=(2, 4, 8), when=transformer),
+        Choice(name=f"{prefix}expansion", values=(1, 2, 4), when=transformer),
+        Choice(name=f"{prefix}pool", values=pools),
+    )
+
+
+def presets(*, prefix: str = "") -> tuple[dict[str, Any], ...]:
+    """Values of all genes, active or not: one strong tower of each body, in the order of `BODIES`."""
+    base: dict[str, Any] = {
+        "body": "bag",
+        "dim": 128,
+        "ngrams": "2",
+        "buckets": 65536,
+        "word_dropout": 0.3,
+        "kernels": "2-3-4",
+        "filters": 96,
+        "convolutions": 1,
+        "units": 64,
+        "layers": 1,
+        "blocks": 1,
+        "heads": 4,
+        "expansion": 2,
+        "pool": "mean",
+    }
+    others = (
+        {"body": "cnn", "ngrams": "off", "pool": "max"},
+        {"body": "bigru", "ngrams": "off", "pool": "mean_max"},
+        {"body": "transformer", "ngrams": "off", "pool": "mean"},
+    )
+    return tuple({prefix + name: value for name, value in (base | more).items()} for more in ({}, *others))
+
+
+def write(graph: Graph, inputs: InputSpec, values: Mapping[str, Any], *, prefix: str = "") -> str:
+    """Adds a tower for each text column, all of one form, and returns the node of their vectors, joined."""
+    genes = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+    vectors = [_tower(graph, tensor, genes) for tensor in text_tensors(inputs)]
+    return graph.add("concat", *vectors) if len(vectors) > 1 else vectors[0]
+
+
+def _tower(graph: Graph, tensor: str, genes: Mapping[str, Any]) -> str:
+    ids = graph.add("input", tensor=tensor)
+    x = graph.add("token_embedding", ids, tensor=tensor, dim=genes["dim"])
+    if genes["ngrams"] != "off":
+        sizes = [int(n) for n in genes["ngrams"].split("-")]
+        parts = [graph.add("ngram_embedding", ids, n=n, buckets=genes["buckets"], dim=genes["dim"]) for n in sizes]
+        x = graph.add("add", x, *parts)
+    if genes["word_dropout"]:
+        x = graph.add("dropout", x, rate=genes["word_dropout"])
+    x = {"bag": _bag, "cnn": _cnn, "bigru": _bigru, "transformer": _transformer}[genes["body"]](graph, x, ids, genes)
+    return _pooled(graph, x, ids, tensor, genes["pool"])
+
+
+def _bag(graph: Graph, x: str, ids: str, genes: Mapping[str, Any]) -> str:
+    return x
+
+
+def _cnn(graph: Graph, x: str, ids: str, genes: Mapping[str, Any]) -> str:
+    """Branches of one kernel size each; from the second convolution on with a residual connection."""
+    branches = []
+    for kernel in _KERNELS[genes["kernels"]]:
+        branch = x
+        for depth in range(genes["convolutions"]):
+            before = branch
+            branch = graph.add("token_conv", branch, ids, filters=genes["filters"], kernel=kernel, dilation=1)
+            branch = graph.add("activation", branch, function="relu")
+            branch = graph.add("add", before, branch) if depth else branch
+        branches.append(branch)
+    return graph.add("concat", *branches) if len(branches) > 1 else branches[0]
+
+
+def _bigru(graph: Graph, x: str, ids: str, genes: Mapping[str, Any]) -> str:
+    for _ in range(genes["layers"]):
+        x = graph.add("token_bigru", x, ids, units=genes["units"])
+    return x
+
+
+def _transformer(graph: Graph, x: str, ids: str, genes: Mapping[str, Any]) -> str:
+    """Pre-norm: x + attention(norm(x)), x + dense(gelu(dense(norm(x)))), and a norm at the end."""
+    x = graph.add("token_positions", x)
+    for _ in range(genes["blocks"]):
+        x = graph.add("add", x, graph.add("token_self_attention", graph.add("layer_norm", x), ids, heads=genes["heads"]))
+        wide = graph.add("token_dense", graph.add("layer_norm", x), units=genes["expansion"] * genes["dim"])
+        wide = graph.add("activation", wide, function="gelu")
+        x = graph.add("add", x, graph.add("token_dense", wide, units=genes["dim"]))
+    return graph.add("layer_norm", x)
+
+
+def _pooled(graph: Graph, x: str, ids: str, tensor: str, pool: str) -> str:
+    if pool == "mean_max":
+        return graph.add("concat", graph.add("token_mean", x, ids), graph.add("token_max", x, ids))
+    if pool == "idf":
+        return graph.add("idf_mean", x, ids, tensor=tensor)
+    return graph.add(f"token_{pool}", x, ids)
