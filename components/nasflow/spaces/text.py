@@ -31,7 +31,7 @@ class TextSpace(Space):
         return self._parameters
 
     def presets(self) -> tuple[dict[str, Any], ...]:
-        """fastText's bag of words and bigrams, Kim's CNN, a bidirectional GRU, a transformer block."""
+        """FastText's bag of words and bigrams, Kim's CNN, a bidirectional GRU, a transformer block."""
         recipe = {
             "head": 0,
             "dropout": 0.2,

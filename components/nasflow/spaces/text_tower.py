@@ -115,7 +115,9 @@ def _transformer(graph: Graph, x: str, ids: str, genes: Mapping[str, Any]) -> st
     """Pre-norm: x + attention(norm(x)), x + dense(gelu(dense(norm(x)))), and a norm at the end."""
     x = graph.add("token_positions", x)
     for _ in range(genes["blocks"]):
-        x = graph.add("add", x, graph.add("token_self_attention", graph.add("layer_norm", x), ids, heads=genes["heads"]))
+        x = graph.add(
+            "add", x, graph.add("token_self_attention", graph.add("layer_norm", x), ids, heads=genes["heads"])
+        )
         wide = graph.add("token_dense", graph.add("layer_norm", x), units=genes["expansion"] * genes["dim"])
         wide = graph.add("activation", wide, function="gelu")
         x = graph.add("add", x, graph.add("token_dense", wide, units=genes["dim"]))

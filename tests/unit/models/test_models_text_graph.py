@@ -7,16 +7,21 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from nasflow.data.characters import LIMIT, characters
 from nasflow.data.tokens import hashes, sequences, tokenise
 
 VOCABULARY = ("the", "cafe\u0301", "naïve", "日", "👩", ",", "x")
-ODD = "a é e\u0301 ﬁ ½ ™ İ ß ẞ Σς \u00ad \u200d\u200b \ufe0f \ufeff \x00 \x1f \x7f \x85 \u2028 \u3000 日本 ｶﾀ 한글 ก็ 👩‍💻 🇩🇪 \U00020000 \U000e0041 \ufffd \ufffe \U0010ffff"
+ODD = (
+    "a é e\u0301 ﬁ ½ ™ İ ß ẞ Σς \u00ad \u200d\u200b \ufe0f \ufeff \x00 \x1f \x7f \x85 \u2028 \u3000 日本 ｶﾀ 한글 ก็ "
+    "👩‍💻 🇩🇪 \U00020000 \U000e0041 \ufffd \ufffe \U0010ffff"
+)
 
 
 @functools.cache
 def graph(buckets: int, length: int):
     import tensorflow as tf
+
     from nasflow.models.text_graph import TextGraph
 
     made = TextGraph(vocabulary=VOCABULARY, buckets=buckets, length=length)

@@ -23,7 +23,7 @@ def _token_embedding(site: Site) -> Any:
 
 
 def _ngram_embedding(site: Site) -> Any:
-    """h = (h · 31,393 + id) mod buckets over the n ids, as fastText hashes words (Joulin et al. 2017, §2.1)."""
+    """By the hash h = (h · 31,393 + id) mod buckets over the n ids, as fastText hashes words (Joulin et al. 2017, §2.1)."""
     (ids,) = site.sources
     n, buckets, length = site.settings["n"], site.settings["buckets"], ids.shape[1]
     padded = keras.ops.pad(ids, [[0, 0], [0, n - 1]])
@@ -108,7 +108,8 @@ def _idf_mean(site: Site) -> Any:
 def _gated(site: Site) -> Any:
     units = site.settings["units"]
     states = [
-        keras.layers.Dense(units, activation="tanh", name=f"{site.name}_{place}")(x) for place, x in enumerate(site.sources)
+        keras.layers.Dense(units, activation="tanh", name=f"{site.name}_{place}")(x)
+        for place, x in enumerate(site.sources)
     ]
     together = keras.layers.Concatenate(name=f"{site.name}_all")(list(site.sources))
     weights = keras.layers.Dense(len(states), activation="softmax", name=site.name)(together)
@@ -121,11 +122,11 @@ def _sum(name: str, *parts: Any) -> Any:
 
 
 def _mask(ids: Any) -> Any:
-    """float [rows, length, 1]: 1 where there is a token."""
+    """Of shape [rows, length, 1]: 1 where there is a token."""
     return keras.ops.expand_dims(keras.ops.cast(keras.ops.not_equal(ids, 0), keras.backend.floatx()), -1)
 
 
-def _held(x: Any, ids: Any, site: Node, suffix: str = "") -> Any:
+def _held(x: Any, ids: Any, site: Site, suffix: str = "") -> Any:
     """0 where there is no token."""
     return keras.layers.Multiply(name=f"{site.name}_held{suffix}")([x, _mask(ids)])
 
