@@ -23,7 +23,7 @@ def _token_embedding(site: Site) -> Any:
 
 
 def _ngram_embedding(site: Site) -> Any:
-    """The hash is h = (h · 31,393 + id) mod buckets over the n ids; fastText hashes alike (Joulin et al. 2017, §2.1)."""
+    """The hash is h = (h · 31,393 + id) mod buckets over the n ids, as fastText hashes (Joulin et al. 2017, §2.1)."""
     (ids,) = site.sources
     n, buckets, length = site.settings["n"], site.settings["buckets"], ids.shape[1]
     padded = keras.ops.pad(ids, [[0, 0], [0, n - 1]])
