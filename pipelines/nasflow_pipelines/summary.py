@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nasflow.core.artifacts import (
+    Champion,
     Dataset,
     Decision,
     Document,
@@ -90,6 +91,8 @@ class Summary(_Part):
     """The same for the hand-made network."""
     other_baselines: dict[str, dict[str, Estimate]] | None = None
     """The same for further baselines: for tables, `tree`."""
+    champion: Champion | None = None
+    """The version that was in production, on the same test rows; null where there was none."""
     decision: Decision | None = None
     """Whether the model was promoted, and why."""
     model: ModelSummary | None = None
@@ -123,7 +126,7 @@ def summarise(
                 parts["search"] = _search(document)
             case Evaluation():
                 parts |= {"test": document.test, "baseline": document.baseline, "decision": document.decision}
-                parts["other_baselines"] = document.other_baselines
+                parts |= {"other_baselines": document.other_baselines, "champion": document.champion}
             case RegisteredModel():
                 parts["model"] = ModelSummary(
                     name=document.name,

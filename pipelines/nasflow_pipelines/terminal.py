@@ -32,6 +32,10 @@ def table(summary: Summary, folder: Path) -> str:
         for kind, estimates in (summary.other_baselines or {}).items():
             if name in estimates:
                 lines.append((f"{kind} baseline", f"{estimates[name].value:.4f}"))
+        if summary.champion and name in summary.champion.test:
+            champion = summary.champion.test[name]
+            shown = f"{champion.value:.4f}  (95 % interval {interval(champion)})"
+            lines.append((f"champion, version {summary.champion.version}", shown))
     if summary.decision:
         verdict = "promoted" if summary.decision.promoted else "not promoted"
         lines += [("decision", verdict), *(("", reason) for reason in summary.decision.reasons)]

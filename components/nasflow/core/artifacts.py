@@ -198,6 +198,8 @@ class Dataset(Document):
     """Rows in ``train``, ``validation``, ``test`` and ``dead``: together, every row that was read."""
     shards: dict[Split, tuple[Shard, ...]]
     """Transformed rows; see `nasflow.data.reader`."""
+    raw_test: tuple[Shard, ...] = ()
+    """The test rows of a table as they came, in the same order; see `nasflow.data.raw_test`."""
 
 
 class Trials(_Frozen):
@@ -266,6 +268,19 @@ class Model(Document):
         return bundle_digest(self.bundle)
 
 
+class Champion(_Frozen):
+    """The version that was the registry's champion when a model was judged, on the same test rows."""
+
+    name: str
+    version: int
+    bundle_digest: str
+    problem: str = ""
+    """Why the two cannot be compared; empty where they were."""
+    test: dict[str, Estimate] = Field(default_factory=dict)
+    gain: Estimate | None = None
+    """How much better the model is in the objective, positive is better; paired bootstrap. None: no value."""
+
+
 class Decision(_Frozen):
     """Whether the model may go to production, and why."""
 
@@ -285,6 +300,8 @@ class Evaluation(Document):
     """The hand-made network, same data."""
     other_baselines: dict[str, dict[str, Estimate]]
     """For tables, ``tree``: a gradient-boosted tree ensemble."""
+    champion: Champion | None = None
+    """None: the registry had none, or it is this very model."""
     test_rows: int
     decision: Decision
 

@@ -1,5 +1,6 @@
 """Whether the model may go to production, and why, in sentences that a person can act on."""
 
+import dataclasses
 import math
 
 from nasflow.core.artifacts import Decision, Estimate
@@ -11,6 +12,19 @@ _ROUNDING = 1e-12
 """0.9 − 0.8 is a little less than 0.1: a gain that equals `min_gain` on paper passes."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """The champion: the version in production."""
+
+    version: int
+    min_gain: float
+    estimate: Estimate | None = None
+    """None: the metric has no value."""
+    gain: Gain | None = None
+    problem: str = ""
+    """Why it cannot be compared; empty where it was."""
+
+
 def decide(
     metric: Metric,
     *,
@@ -20,11 +34,12 @@ def decide(
     baseline: Estimate | None,
     gain: Gain,
     tree: Gain | None = None,
+    champion: Rival | None = None,
 ) -> Decision:
-    """Promoted if and only if the gain over the hand-made network is at least `min_gain`; NaN never is.
+    """Promoted if and only if the gain over the hand-made network is at least `min_gain` (NaN never is) and, where
+    there is a champion that can be compared, the gain over it is at least its own.
 
-    The interval and the trees inform; they do not decide. `model` and `baseline` are None where the metric has no
-    value.
+    Intervals and the trees inform; they do not decide. `model` and `baseline` are None where the metric has no value.
     """
     if model is None:
         why = "a prediction is not finite, or only one class occurs"
@@ -37,14 +52,33 @@ def decide(
         return Decision(promoted=False, reasons=tuple(reasons))
     promoted = gain.value >= min_gain - _ROUNDING
     reasons.append(f"The hand-made network has {_estimate(baseline)}: the model is {_compared(gain)}.")
-    verdict = "reaches" if promoted else "is below"
-    reasons.append(
-        f"The gain of {gain.value:+.4g} {verdict} evaluate.min_gain = {min_gain:g}: "
-        f"{'promoted' if promoted else 'not promoted'}."
-    )
+    reasons.append(_verdict(gain, "evaluate.min_gain", min_gain, promoted=promoted))
+    if champion is not None:
+        beaten, said = _against_champion(metric, champion)
+        promoted = promoted and beaten
+        reasons += said
     if tree is not None and math.isfinite(tree.value):
         reasons.append(_against_trees(metric, tree))
     return Decision(promoted=promoted, reasons=tuple(reasons))
+
+
+def _against_champion(metric: Metric, champion: Rival) -> tuple[bool, list[str]]:
+    """(whether it does not stand in the way, sentences)."""
+    who = f"The champion, version {champion.version},"
+    if champion.problem:
+        return True, [f"{who} cannot be compared on these rows: {champion.problem}. It does not decide."]
+    if champion.estimate is None or champion.gain is None or not math.isfinite(champion.gain.value):
+        return True, [f"{who} has no {metric} on these rows (a prediction is not finite). It does not decide."]
+    beaten = champion.gain.value >= champion.min_gain - _ROUNDING
+    return beaten, [
+        f"{who} has {_estimate(champion.estimate)} on the same rows: the model is {_compared(champion.gain)}.",
+        _verdict(champion.gain, "evaluate.min_gain_champion", champion.min_gain, promoted=beaten),
+    ]
+
+
+def _verdict(gain: Gain, key: str, least: float, *, promoted: bool) -> str:
+    verdict = "reaches" if promoted else "is below"
+    return f"The gain of {gain.value:+.4g} {verdict} {key} = {least:g}: {'promoted' if promoted else 'not promoted'}."
 
 
 def _against_trees(metric: Metric, gain: Gain) -> str:

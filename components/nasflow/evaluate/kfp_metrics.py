@@ -6,12 +6,15 @@ from nasflow.core.artifacts import Evaluation
 
 
 def scalar_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Every metric with both ends of its interval, and the baselines' as ``hand_made_accuracy``, ``tree_accuracy`` …;
-    all finite."""
+    """Every metric with both ends of its interval, and the rivals' as ``hand_made_accuracy``, ``tree_accuracy``,
+    ``champion_accuracy`` …; all finite."""
     found: dict[str, float] = {"test_rows": float(evaluation.test_rows)}
     for metric, estimate in evaluation.test.items():
         found |= {metric: estimate.value, f"{metric}_low": estimate.ci95[0], f"{metric}_high": estimate.ci95[1]}
-    for name, baseline in {"hand_made": evaluation.baseline, **evaluation.other_baselines}.items():
+    rivals = {"hand_made": evaluation.baseline, **evaluation.other_baselines}
+    if evaluation.champion is not None:
+        rivals["champion"] = evaluation.champion.test
+    for name, baseline in rivals.items():
         found |= {f"{name}_{metric}": estimate.value for metric, estimate in baseline.items()}
     return {name: value for name, value in found.items() if math.isfinite(value)}
 

@@ -15,7 +15,7 @@ from nasflow.evaluate import pictures
 from nasflow.evaluate.decision import direction
 from nasflow.evaluate.judgement import Gain
 
-_NAMES = {"hand_made": "hand-made network", "tree": "boosted trees"}
+_NAMES = {"hand_made": "hand-made network", "tree": "boosted trees", "champion": "champion"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,7 @@ def report(verdict: Verdict) -> bytes:
     facts = {
         f"{evaluation.objective} on test": objective.value if objective else None,
         "hand-made network": getattr(evaluation.baseline.get(evaluation.objective), "value", None),
+        **_champion_fact(evaluation),
         "test rows": evaluation.test_rows,
         "parameters": verdict.model.parameters,
         "decision": "promoted" if promoted else "not promoted",
@@ -57,11 +58,20 @@ def report(verdict: Verdict) -> bytes:
 
 def _metrics(evaluation: Evaluation) -> Markup:
     columns = {"model": evaluation.test, "hand_made": evaluation.baseline, **evaluation.other_baselines}
+    if evaluation.champion is not None and evaluation.champion.test:
+        columns["champion"] = evaluation.champion.test
     metrics = [metric for metric in _METRICS if any(metric in column for column in columns.values())]
     rows = [
         [f"{metric} ({direction(metric)})", *(_cell(c.get(metric)) for c in columns.values())] for metric in metrics
     ]
     return html.table(["metric", *(_NAMES.get(name, name) for name in columns)], rows)
+
+
+def _champion_fact(evaluation: Evaluation) -> dict[str, float | None]:
+    champion = evaluation.champion
+    if champion is None or evaluation.objective not in champion.test:
+        return {}
+    return {f"champion, version {champion.version}": champion.test[evaluation.objective].value}
 
 
 _METRICS: tuple[Metric, ...] = ("accuracy", "f1_macro", "auc", "log_loss", "rmse", "mae", "r2")
@@ -74,6 +84,10 @@ def _cell(estimate: Estimate | None) -> str | None:
 
 
 def _gains(verdict: Verdict) -> Markup:
+    gains = dict(verdict.gains)
+    champion = verdict.evaluation.champion
+    if champion is not None and champion.gain is not None:
+        gains["champion"] = Gain(value=champion.gain.value, ci95=champion.gain.ci95)
     rows = [
         [
             _NAMES.get(name, name),
@@ -81,7 +95,7 @@ def _gains(verdict: Verdict) -> Markup:
             f"{gain.ci95[0]:+.4g} to {gain.ci95[1]:+.4g}",
             "significant" if gain.significant else "not significant",
         ]
-        for name, gain in verdict.gains.items()
+        for name, gain in gains.items()
     ]
     return html.table(["the model against", "gain", "95 % interval, paired", ""], rows)
 

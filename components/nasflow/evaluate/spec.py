@@ -18,8 +18,19 @@ class EvaluateSpec(Section):
     """Baseline, least gain, resamples."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seeds the baselines and the bootstrap."""
+    model_name: str | None = None
+    """The model's name in the registry, whose champion is to be beaten; null: there is none."""
+    registry_uri: str | None = None
+    """The registry's folder or `gs://` prefix; left out: `WORK_DIR/registry`."""
 
     @classmethod
     def of(cls, experiment: ExperimentSpec) -> Self:
         """The parts of an experiment that matter here."""
-        return cls(task=experiment.task, metric=experiment.metric, evaluate=experiment.evaluate, seed=experiment.seed)
+        return cls(
+            task=experiment.task,
+            metric=experiment.metric,
+            evaluate=experiment.evaluate,
+            seed=experiment.seed,
+            model_name=experiment.model_name,
+            registry_uri=experiment.register_.uri,
+        )

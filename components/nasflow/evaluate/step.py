@@ -1,5 +1,6 @@
 """Judges the model on the held-out test set, once: metrics, baselines, decision, report."""
 
+import functools
 import io
 import json
 import logging
@@ -9,22 +10,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasflow.core.artifacts import Dataset, Estimate, Evaluation, Model
+from nasflow.core.artifacts import Champion, Dataset, Estimate, Evaluation, Model
 from nasflow.core.bootstrap import Resamples
 from nasflow.core.errors import DocumentError
 from nasflow.core.metrics import confusion
-from nasflow.core.storage import storage_for
-from nasflow.core.workspace import Place, run_once
+from nasflow.core.storage import absolute, join, storage_for
+from nasflow.core.workspace import Place, run_once, step_key
 from nasflow.data.golden import read_golden
 from nasflow.data.raw import raw_batch
 from nasflow.data.reader import read, read_schema, read_transform
 from nasflow.evaluate import baselines
+from nasflow.evaluate.champion import IncomparableError, champion_to_beat, predictions
 from nasflow.evaluate.curves import thresholded
-from nasflow.evaluate.decision import decide
+from nasflow.evaluate.decision import Rival, decide
 from nasflow.evaluate.judgement import Gain, estimates, paired_gain
 from nasflow.evaluate.report import Verdict, report
 from nasflow.evaluate.residuals import residuals
 from nasflow.evaluate.spec import EvaluateSpec
+from nasflow.registry._base import Version
+from nasflow.registry.open import place as registry_place
+from nasflow.registry.open import truth
 from nasflow.serving.bundle import Bundle
 
 logger = logging.getLogger(__name__)
@@ -36,28 +41,51 @@ TREE = "tree"
 
 
 def run(spec: EvaluateSpec, *, dataset: Dataset, model: Model, work_dir: str, output: str) -> Evaluation:
-    """Returns the Evaluation.
+    """Returns the Evaluation. Another champion in the registry makes another one.
 
     Raises:
         DocumentError: the test split is empty, or a file of the Dataset or the bundle is gone or changed.
         NasflowError: the served model disagrees with the trained one.
     """
+    champion = None
+    if spec.model_name is not None:
+        registry = truth(registry_place(spec.registry_uri, work_dir))
+        champion = champion_to_beat(registry, spec.model_name, model.bundle_digest)
 
     def produce(place: Place) -> tuple[Evaluation, Mapping[str, bytes]]:
-        return _Judge(spec, dataset, model, place).evaluation()
+        return _Judge(spec, dataset, model, place=place, champion=champion, work_dir=work_dir).evaluation()
 
-    inputs = {"dataset": dataset, "model": model}
-    return run_once("evaluate", Evaluation, produce, spec=spec, inputs=inputs, work_dir=work_dir, output=output)
+    return run_once(
+        "evaluate",
+        Evaluation,
+        produce,
+        spec=spec,
+        inputs={"dataset": dataset, "model": model},
+        sources={} if champion is None else {f"champion {champion.version}": champion.bundle_digest},
+        work_dir=work_dir,
+        output=output,
+    )
 
 
 class _Judge:
     """One run of the step."""
 
-    def __init__(self, spec: EvaluateSpec, dataset: Dataset, model: Model, place: Place) -> None:
+    def __init__(
+        self,
+        spec: EvaluateSpec,
+        dataset: Dataset,
+        model: Model,
+        *,
+        place: Place,
+        champion: Version | None,
+        work_dir: str,
+    ) -> None:
         from nasflow.models import device
 
         device.set_up()
         self._spec, self._dataset, self._model, self._place = spec, dataset, model, place
+        self._champion = champion
+        self._baselines = _baselines_place(spec, dataset, work_dir)
         self._schema, self._transform = read_schema(dataset), read_transform(dataset)
         self._test = read(dataset, "test")
         if not self._test.rows:
@@ -74,6 +102,7 @@ class _Judge:
         }
         others = {name: self._estimates(rival) for name, rival in rivals.items()}
         baseline = others.pop(HAND_MADE)
+        champion = self._against_champion(predicted)
         decision = decide(
             spec.metric,
             min_gain=spec.evaluate.min_gain,
@@ -82,6 +111,7 @@ class _Judge:
             baseline=baseline.get(spec.metric),
             gain=gains[HAND_MADE],
             tree=gains.get(TREE),
+            champion=None if champion is None else _rival(champion, spec),
         )
         for reason in decision.reasons:
             logger.info("evaluate: %s", reason)
@@ -90,6 +120,7 @@ class _Judge:
             test=test,
             baseline=baseline,
             other_baselines=others,
+            champion=champion,
             test_rows=self._test.rows,
             decision=decision,
         )
@@ -130,6 +161,29 @@ class _Judge:
         assert_parity(expected, served, schema=self._schema, output=self._transform.output)
         return predicted, {"rows": golden.rows, "labels": golden.labels, "predictions": served.tolist()}
 
+    def _against_champion(self, predicted: Array) -> Champion | None:
+        """The champion on the same rows; None where there is none."""
+        version = self._champion
+        if version is None:
+            return None
+        facts: dict[str, Any] = {
+            "name": version.name,
+            "version": version.version,
+            "bundle_digest": version.bundle_digest,
+        }
+        try:
+            answers = self._kept(
+                self._place.at(f"champion-{version.version}.npy"),
+                lambda: predictions(version, self._dataset, self._schema, self._test),
+                f"asking the champion, version {version.version}",
+            )
+        except IncomparableError as error:
+            return Champion(**facts, problem=str(error))
+        gain = paired_gain(self._spec.metric, self._test.labels, predicted, answers, self._resamples)
+        known = bool(np.isfinite([gain.value, *gain.ci95]).all())
+        facts["gain"] = Estimate(value=gain.value, ci95=gain.ci95) if known else None
+        return Champion(**facts, test=self._estimates(answers))
+
     def _rivals(self) -> dict[str, Array]:
         """Predictions of each baseline on the test rows."""
         train, validation = read(self._dataset, "train"), read(self._dataset, "validation")
@@ -138,28 +192,44 @@ class _Judge:
             "output": self._transform.output,
             "seed": self._spec.seed,
         }
-        rivals = {
-            HAND_MADE: self._kept(HAND_MADE, lambda: baselines.hand_made(train, validation, self._test, **options))
-        }
-        if self._transform.image is None:
-            rivals[TREE] = self._kept(TREE, lambda: baselines.tree(train, validation, self._test, **options))
+        makers = {HAND_MADE: baselines.hand_made} | ({} if self._transform.image else {TREE: baselines.tree})
+        rivals: dict[str, Array] = {}
+        for name, make in makers.items():
+            predict = functools.partial(make, train, validation, self._test, **options)
+            rivals[name] = self._kept(self._baselines.at(f"{name}.npy"), predict, f"training the baseline {name}")
         return rivals
 
-    def _kept(self, name: str, predict: Callable[[], Array]) -> Array:
-        """A baseline's predictions; those of an attempt that was killed later on are taken from the place."""
-        uri = self._place.at("baselines", f"{name}.npy")
+    def _kept(self, uri: str, predict: Callable[[], Array], doing: str) -> Array:
+        """A rival's predictions; those that an earlier attempt, or evaluation, left at `uri` are used again."""
         storage = storage_for(uri)
         if storage.exists(uri):
             kept: Array = np.load(io.BytesIO(storage.read(uri)), allow_pickle=False)
-            logger.info("evaluate: baseline %s: found its predictions of an earlier attempt", name)
+            logger.info("evaluate: %s: did it before", doing)
             return kept
-        logger.info("evaluate: training the baseline %s", name)
+        logger.info("evaluate: %s", doing)
         buffer = io.BytesIO()
-        predictions = predict()
-        np.save(buffer, predictions)
+        answers = predict()
+        np.save(buffer, answers)
         storage.write(uri, buffer.getvalue())
-        return predictions
+        return answers
 
-    def _estimates(self, predictions: Array) -> dict[str, Estimate]:
+    def _estimates(self, answers: Array) -> dict[str, Estimate]:
         classes = self._transform.output.classes
-        return estimates(self._test.labels, predictions, classes=classes, resamples=self._resamples)
+        return estimates(self._test.labels, answers, classes=classes, resamples=self._resamples)
+
+
+def _baselines_place(spec: EvaluateSpec, dataset: Dataset, work_dir: str) -> Place:
+    """Baselines depend on the data and the seed, not on the model or the champion: all evaluations share them."""
+    depends = EvaluateSpec(task=spec.task, metric=spec.metric, seed=spec.seed)
+    key = step_key("baselines", spec=depends, inputs={"dataset": dataset}, sources={})
+    return Place(uri=join(absolute(work_dir), "evaluate", "baselines", key))
+
+
+def _rival(champion: Champion, spec: EvaluateSpec) -> Rival:
+    return Rival(
+        version=champion.version,
+        min_gain=spec.evaluate.min_gain_champion,
+        estimate=champion.test.get(spec.metric),
+        gain=None if champion.gain is None else Gain(value=champion.gain.value, ci95=champion.gain.ci95),
+        problem=champion.problem,
+    )

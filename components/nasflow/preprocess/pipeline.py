@@ -25,6 +25,7 @@ from nasflow.preprocess.drops import without
 from nasflow.preprocess.engine import Engine
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.progress import Progress
+from nasflow.preprocess.raw_shards import RawWriter
 from nasflow.preprocess.shards import ShardWriter, to_batch
 from nasflow.preprocess.sources._base import Piece, Role
 from nasflow.preprocess.sources.find import Sources
@@ -84,6 +85,8 @@ class ItemResult(BaseModel):
 
     index: int
     shards: dict[Split, Shard]
+    raw_test: Shard | None = None
+    """The test rows as they came; None for images, and where there are none."""
     dead: DeadLetters
 
 
@@ -171,7 +174,7 @@ class _Transform(beam.DoFn):
             yield _Problem(index=item.index, message=str(error))
 
     def _write(self, item: Item) -> ItemResult:
-        dead = DeadLetters()
+        dead, raw_writer = DeadLetters(), RawWriter(self._uri, item.index)
         with ShardWriter(self._transform, self._uri, item.index) as writer:
             for rows in self._reading.rows(item):
                 dead.add(rows.dead)
@@ -192,10 +195,12 @@ class _Transform(beam.DoFn):
                     chosen = np.flatnonzero(places == number)
                     if len(chosen):
                         writer.write(name, batch if len(chosen) == kept.rows else batch.take(chosen))
-            shards = writer.finish()
+                        if name == "test":
+                            raw_writer.write(kept.take(chosen))
+            shards, raw_test = writer.finish(), raw_writer.finish()
         written = sum(shard.rows for shard in shards.values())
         self._progress.done(_place(item), item.index, rows=written + dead.total, dead=dead.total, shards=len(shards))
-        return ItemResult(index=item.index, shards=shards, dead=dead)
+        return ItemResult(index=item.index, shards=shards, raw_test=raw_test, dead=dead)
 
 
 def survey(reading: Reading, uri: str, engine: Engine) -> Cuts | None:

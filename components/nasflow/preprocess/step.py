@@ -88,7 +88,8 @@ def _produce(
     shards = {split: tuple(r.shards[split] for r in results if split in r.shards) for split in SPLITS}
     rows = {split: sum(shard.rows for shard in shards[split]) for split in SPLITS} | {"dead": dead.total}
     _check_counts(rows, summary, fit.unseen_labels(summary, schema.label.classes))
-    dataset = Dataset(task=spec.task, rows=rows, shards=shards)
+    raw_test = tuple(result.raw_test for result in results if result.raw_test is not None)
+    dataset = Dataset(task=spec.task, rows=rows, shards=shards, raw_test=raw_test)
     findings = statistics.findings(plan, schema, summary, dead, quality=found, optimise=optimise)
     if earlier is not None:
         findings = weightiest_first([*findings, *quality.compare(found, earlier)])

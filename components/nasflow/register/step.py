@@ -5,17 +5,14 @@ import logging
 from collections.abc import Mapping
 
 from nasflow.core.artifacts import Dataset, Evaluation, Model, RegisteredModel, Search
-from nasflow.core.errors import DocumentError
-from nasflow.core.storage import absolute, join, storage_for
+from nasflow.core.errors import DocumentError, UserError
+from nasflow.core.storage import storage_for
 from nasflow.core.workspace import Place, run_once
 from nasflow.register.spec import RegisterSpec
 from nasflow.registry._base import Draft, Registry, RegistryConflictError, Version
-from nasflow.registry.file import FileRegistry
+from nasflow.registry.open import CHALLENGER, CHAMPION, place, truth
 
 logger = logging.getLogger(__name__)
-
-CHALLENGER = "challenger"
-CHAMPION = "champion"
 
 
 def run(
@@ -31,12 +28,13 @@ def run(
     """Registers the model's bundle. Run again, after a kill or as it is, it gives the same version.
 
     The newest version is always the ``challenger``. It becomes the ``champion`` only if the evaluation's decision says
-    so, and only if the champion is still the one that was there when the step started.
+    so, and only if the champion is still the one that the evaluation compared it with (none, if it found none).
 
     The document's ``version.json`` is the registry's entry: the files of its copy, metrics, lineage.
 
     Raises:
-        RegistryConflictError: somebody else promoted a version meanwhile.
+        RegistryConflictError: somebody else promoted a version since the evaluation.
+        UserError: this version was the champion and has been rolled back; only a person may promote it again.
         DocumentError: a file of the bundle is missing or changed.
     """
     documents: Mapping[str, Dataset | Search | Model | Evaluation] = {
@@ -45,11 +43,10 @@ def run(
         "model": model,
         "evaluation": evaluation,
     }
-    uri = absolute(spec.uri) if spec.uri is not None else join(absolute(work_dir), "registry")
+    uri = place(spec.uri, work_dir)
 
     def produce(_place: Place) -> tuple[RegisteredModel, Mapping[str, bytes]]:
-        registry: Registry = FileRegistry(uri)
-        seen = registry.aliases(spec.name).get(CHAMPION)
+        registry: Registry = truth(uri)
         draft = Draft(
             bundle_uri=model.bundle_uri,
             files=model.bundle,
@@ -61,9 +58,8 @@ def run(
         )
         version = registry.register(spec.name, draft)
         _point_challenger(registry, version)
-        reason = "; ".join(evaluation.decision.reasons)
         if evaluation.decision.promoted:
-            registry.promote(spec.name, CHAMPION, version.version, expected=seen, reason=reason)
+            _promote(registry, version, evaluation)
         logger.info(
             "register: %s version %d is %s",
             spec.name,
@@ -91,6 +87,22 @@ def run(
         work_dir=work_dir,
         output=output,
     )
+
+
+def _promote(registry: Registry, version: Version, evaluation: Evaluation) -> None:
+    name, number = version.name, version.version
+    if registry.aliases(name).get(CHAMPION) == number:
+        return  # an attempt that was killed after it had promoted it
+    for move in registry.history(name):
+        if move.alias == CHAMPION and move.kind == "rollback" and move.from_version == number:
+            why = f" ({move.reason})" if move.reason else ""
+            raise UserError(
+                f"{name} version {number} was rolled back at {move.time}{why}: it is not promoted by itself again. "
+                f"To have it all the same: nasflow models promote {name} {number}"
+            )
+    expected = None if evaluation.champion is None else evaluation.champion.version
+    reason = "; ".join(evaluation.decision.reasons)
+    registry.promote(name, CHAMPION, number, expected=expected, reason=reason)
 
 
 def _signature(model: Model) -> dict[str, object]:

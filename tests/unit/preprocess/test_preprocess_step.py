@@ -16,6 +16,7 @@ from nasflow.core.spec import ExperimentSpec, Task
 from nasflow.data.apply import apply
 from nasflow.data.golden import read_golden
 from nasflow.data.raw import raw_batch
+from nasflow.data.raw_test import read_raw_test
 from nasflow.data.reader import read, read_schema, read_transform
 from nasflow.preprocess import step
 from nasflow.preprocess.spec import PreprocessSpec
@@ -339,3 +340,13 @@ def test_the_spec_ignores_other_sections() -> None:
     one = PreprocessSpec.of(ExperimentSpec.model_validate(base))
     two = PreprocessSpec.of(ExperimentSpec.model_validate(base | {"seed": 7, "deploy": {"timeout_seconds": 30}}))
     assert one == two
+
+
+def test_the_test_rows_are_kept_as_they_came(made: tuple[pa.Table, Dataset]) -> None:
+    _, dataset = made
+    raw, test = read_raw_test(dataset), read(dataset, "test")
+    assert raw is not None
+    assert set(raw) == {"age", "size", "job", "same"}  # what another model may look at, useless here or not
+    for name, tensor in apply(read_transform(dataset), raw).items():
+        np.testing.assert_array_equal(tensor, test.inputs[name])  # the same rows in the same order
+    assert sum(shard.rows for shard in dataset.raw_test) == dataset.rows["test"]

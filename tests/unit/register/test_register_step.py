@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from nasflow.core.artifacts import (
+    Champion,
     Dataset,
     Decision,
     Estimate,
@@ -14,18 +15,23 @@ from nasflow.core.artifacts import (
     Search,
     Trials,
 )
-from nasflow.core.errors import DocumentError
+from nasflow.core.errors import DocumentError, UserError
 from nasflow.core.spec import ExperimentSpec
 from nasflow.register.spec import RegisterSpec
 from nasflow.register.step import run
-from nasflow.registry._base import Version
+from nasflow.registry._base import RegistryConflictError, Version
 from nasflow.registry.file import FileRegistry
 
 SIGNATURE = {"task": "tabular_regression", "inputs": [], "outputs": [], "classes": None}
 EXPERIMENT = {"name": "houses", "task": "tabular_regression", "data": {"train": "x.csv", "label": "y"}}
 
 
-def documents(folder, content, *, promoted=True):
+def champion_of(version):
+    """What an evaluation notes that has compared its model with this champion."""
+    return version and Champion(name="houses", version=version, bundle_digest="0" * 64)
+
+
+def documents(folder, content, *, promoted=True, champion=None):
     bundle = folder / f"bundle-{content}"
     bundle.mkdir(exist_ok=True)
     (bundle / "saved_model.pb").write_text(content)
@@ -58,6 +64,7 @@ def documents(folder, content, *, promoted=True):
             test=estimate,
             baseline={"rmse": Estimate(value=2.5, ci95=(2.0, 3.0))},
             other_baselines={},
+            champion=champion_of(champion),
             test_rows=10,
             decision=Decision(promoted=promoted, reasons=("better by 1",)),
         ),
@@ -97,7 +104,7 @@ def test_a_model_that_is_not_promoted_is_only_the_challenger(tmp_path):
     second = register(tmp_path, "b", promoted=False)
     assert (second.version, second.aliases) == (2, ("challenger",))
     assert FileRegistry(second.registry).aliases("houses") == {"challenger": 2, "champion": 1}
-    third = register(tmp_path, "c")
+    third = register(tmp_path, "c", champion=1)
     assert third.aliases == ("challenger", "champion")
     assert FileRegistry(third.registry).aliases("houses") == {"challenger": 3, "champion": 3}
     assert FileRegistry(third.registry).rollback("houses", "champion").version == 1
@@ -141,3 +148,31 @@ def test_a_changed_bundle_is_refused(tmp_path):
             output=str(tmp_path / "out"),
         )
     assert FileRegistry(str(tmp_path / "work/registry")).models() == []
+
+
+def test_a_promotion_replaces_the_champion_that_the_evaluation_saw_and_no_other(tmp_path):
+    register(tmp_path, "a")
+    with pytest.raises(RegistryConflictError, match="points at version 1, expected nothing"):
+        register(tmp_path, "b")  # evaluated when there was no champion yet
+    registry = FileRegistry(str(tmp_path / "work/registry"))
+    assert registry.aliases("houses") == {"challenger": 2, "champion": 1}
+    assert register(tmp_path, "b", champion=1).aliases == ("challenger", "champion")
+    assert register(tmp_path, "b", champion=1, output="again").version == 2
+
+
+def test_a_kill_after_the_promotion_is_no_conflict(tmp_path):
+    register(tmp_path, "a")
+    register(tmp_path, "b", champion=1)
+    shutil.rmtree(tmp_path / "work/register")
+    assert register(tmp_path, "b", champion=1).aliases == ("challenger", "champion")
+
+
+def test_a_version_that_was_rolled_back_is_promoted_by_hand_only(tmp_path):
+    register(tmp_path, "a")
+    register(tmp_path, "b", champion=1)
+    registry = FileRegistry(str(tmp_path / "work/registry"))
+    registry.rollback("houses", "champion", reason="it was slow")
+    shutil.rmtree(tmp_path / "work/register")
+    with pytest.raises(UserError, match=r"version 2 was rolled back at .* \(it was slow\).*models promote houses 2"):
+        register(tmp_path, "b", champion=1)
+    assert registry.aliases("houses")["champion"] == 1

@@ -129,15 +129,25 @@ def _shard(transform, tensors, labels, folder, split):
     return Shard(**External.of(str(path)).model_dump(), rows=len(labels))
 
 
+def _raw_shard(raw, folder):
+    """The test rows as preprocess keeps them; images are in their shards already."""
+    if "image" in raw:
+        return ()
+    path = folder / "raw_test.parquet"
+    pq.write_table(pa.table({name: pa.array(values) for name, values in raw.items()}), path)
+    return (Shard(**External.of(str(path)).model_dump(), rows=len(next(iter(raw.values())))),)
+
+
 def publish(folder, schema, transform, raw, labels, sizes=(240, 60, 80)):
     """A Dataset at `folder`/dataset; `sizes`: rows of train, validation, test."""
-    shards, start, golden = {}, 0, None
+    shards, start, golden, raw_test = {}, 0, None, ()
     for split, size in zip(SPLITS, sizes, strict=True):
         part = {name: values[start : start + size] for name, values in raw.items()}
         tensors, ids = apply(transform, part), encode_labels(transform.label, labels[start : start + size])
         shards[split] = (_shard(transform, tensors, ids, folder / "shards", split),)
         if split == "test":
             golden = Golden(rows=golden_rows(part), labels=list(labels[start : start + 12]))
+            raw_test = _raw_shard(part, folder / "shards")
         start += size
     files = {
         "schema.json": schema.model_dump_json().encode(),
@@ -145,7 +155,9 @@ def publish(folder, schema, transform, raw, labels, sizes=(240, 60, 80)):
         "golden.json": golden.model_dump_json().encode(),
     }
     rows = {**dict(zip(SPLITS, sizes, strict=True)), "dead": 0}
-    return Dataset(task=schema.task, rows=rows, shards=shards).publish(str(folder / "dataset"), files)
+    return Dataset(task=schema.task, rows=rows, shards=shards, raw_test=raw_test).publish(
+        str(folder / "dataset"), files
+    )
 
 
 def dataset(folder, kind="table", sizes=(240, 60, 80)):

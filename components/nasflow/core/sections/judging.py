@@ -27,5 +27,8 @@ class EvaluateSection(Section):
     min_gain: float = 0.0
     """The model is promoted if it is better than the baseline by at least this much, in the objective's units; a
     negative number accepts a model that is that much worse."""
+    min_gain_champion: float = 0.0
+    """Where the registry has a champion, the model must also be better than it by at least this much, on the same test
+    rows. A champion of other columns or classes cannot be compared and does not decide."""
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """Resamples behind each 95 % interval."""

@@ -1,0 +1,43 @@
+"""The test rows as they came: what another model, with another transform, is judged on."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nasflow.core.artifacts import Dataset
+from nasflow.core.errors import DocumentError
+from nasflow.core.storage import sha256, storage_for
+
+
+def read_raw_test(dataset: Dataset) -> dict[str, NDArray[Any]] | None:
+    """Columns as `nasflow.data.raw.raw_batch` makes them, in the order of the test split's rows: float64 [n] with NaN,
+    or object[str] [n] with "" where missing. None for images, and for a Dataset of before raw rows were kept.
+
+    Raises:
+        DocumentError: a shard is gone or changed.
+    """
+    if not dataset.raw_test:
+        return None
+    tables = []
+    for shard in dataset.raw_test:
+        try:
+            data = storage_for(shard.uri).read(shard.uri)
+        except FileNotFoundError as error:
+            raise DocumentError(f"{shard.uri}: missing; run preprocess again (the manifest names it)") from error
+        if sha256(data) != shard.sha256:
+            raise DocumentError(f"{shard.uri}: changed since preprocess wrote it (sha256 differs); run it again")
+        tables.append(pq.read_table(pa.BufferReader(data), use_threads=False))
+    table = pa.concat_tables(tables)
+    return {name: _values(table.column(name)) for name in table.column_names}
+
+
+def _values(column: pa.ChunkedArray) -> NDArray[Any]:
+    if pa.types.is_floating(column.type):
+        numbers: NDArray[np.float64] = column.to_numpy()
+        return numbers
+    text = np.empty(len(column), object)
+    text[:] = ["" if value is None else value for value in column.to_pylist()]
+    return text
