@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from nasflow.data.tensors import is_whole
 from nasflow.data.transform import TransformSpec
 from nasflow.data.transforms._base import RawColumn, normal
 from nasflow.data.transforms.label import decode_labels, encode_labels
@@ -22,12 +23,12 @@ def apply(transform: TransformSpec, raw: Mapping[str, RawColumn]) -> dict[str, N
     tensors: dict[str, NDArray[np.generic]] = {}
     for tensor, parts in transform.parts.items():
         found = [columns[part.name] for part in parts]
-        tensors[tensor] = found[0] if tensor == "image" else np.stack(found, axis=1)
+        tensors[tensor] = found[0] if is_whole(tensor) else np.stack(found, axis=1)
     return tensors
 
 
 def apply_columns(transform: TransformSpec, raw: Mapping[str, RawColumn]) -> dict[str, NDArray[np.generic]]:
-    """The same a column at a time, as shards hold them: by `Part.name`, arrays [n] (``image`` [n, h, w, c]).
+    """The same a column at a time, as shards hold them: by `Part.name`, arrays [n] (``image`` [n, h, w, c], ``text/NAME`` [n, length]).
 
     Raises:
         DataError: an encoded image cannot be decoded.

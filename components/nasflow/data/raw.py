@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nasflow.core.errors import DataError
 from nasflow.data.dates import UNIX, seconds_of
-from nasflow.data.schema import LIST_SEPARATOR, Column, Kind, Schema
+from nasflow.data.schema import LIST_SEPARATOR, MAX_TEXT_BYTES, Column, Kind, Schema
 
 Row = Mapping[str, Any]
 
@@ -182,6 +182,22 @@ def _text(value: Any) -> str:
     raise ValueError(f"expected text or null, got {value!r:.80}")
 
 
+def long_text(value: Any) -> str:
+    """Text to be cut into tokens, "" for None.
+
+    Raises:
+        ValueError: no text, longer than preprocess takes, or with half of a surrogate pair, which no encoding holds.
+    """
+    text = _text(value)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"not text: {error}") from error
+    if size > MAX_TEXT_BYTES:
+        raise ValueError(f"text of {size:,} bytes; the model takes at most {MAX_TEXT_BYTES:,}")
+    return text
+
+
 def _lower_text(value: Any) -> str:
     return _text(value).lower()
 
@@ -233,7 +249,7 @@ _READERS: Mapping[Kind, _Reader] = MappingProxyType(
         "datetime": _dates,
         "list": _texts(joined),
         "vector": _vectors,
-        "text": _texts(_text),
+        "text": _texts(long_text),
         "image": _images,
     }
 )

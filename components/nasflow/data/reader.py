@@ -1,8 +1,8 @@
 """Reads a Dataset's shards into memory: the one reader that search, train and evaluate share.
 
 A shard is a Parquet file with one flat column for each column of a tensor (`TransformSpec.parts`): ``numeric/NAME``,
-``missing/NAME`` and others float32, ``categorical/NAME`` and ``discrete/NAME`` int32, ``image`` fixed-size binary
-(uint8, row-major), and ``label`` int32 or float64. Flat columns are the fastest to read back (each one is a copy of a
+``missing/NAME`` and others float32, ``categorical/NAME`` and ``discrete/NAME`` int32, ``image`` (uint8) and
+``text/NAME`` (int32) fixed-size binary, row-major and little-endian, and ``label`` int32 or float64. Flat columns are the fastest to read back (each one is a copy of a
 buffer) and keep every bit of a float32.
 """
 
@@ -15,7 +15,7 @@ from nasflow.core.artifacts import Dataset, Shard, Split
 from nasflow.core.errors import DocumentError
 from nasflow.core.storage import sha256, storage_for
 from nasflow.data.schema import Schema
-from nasflow.data.tensors import DTYPES, Tensors
+from nasflow.data.tensors import Tensors, dtype_of, is_whole
 from nasflow.data.transform import TransformSpec
 
 LABEL = "label"
@@ -66,7 +66,7 @@ def read(dataset: Dataset, split: Split) -> Tensors:
 def _empty(transform: TransformSpec, rows: int) -> tuple[dict[str, NDArray[np.generic]], NDArray[np.generic]]:
     inputs = transform.inputs
     tensors: dict[str, NDArray[np.generic]] = {
-        tensor: np.empty((rows, *inputs.shape(tensor)), DTYPES[tensor]) for tensor in transform.parts
+        tensor: np.empty((rows, *inputs.shape(tensor)), dtype_of(tensor)) for tensor in transform.parts
     }
     return tensors, np.empty(rows, np.float64 if transform.label.classes is None else np.int32)
 
@@ -94,14 +94,21 @@ def _fill(
             for tensor, names in columns(transform).items():
                 for place, name in enumerate(names):
                     target = tensors[tensor][start:stop]
-                    if tensor == IMAGE:
-                        target[:] = pixels(table[name].combine_chunks(), target.shape[1:])
+                    if is_whole(tensor):
+                        target[:] = whole(table[name].combine_chunks(), target.shape[1:], dtype_of(tensor))
                     else:
                         target[:, place] = table[name].to_numpy()
             labels[start:stop] = table[LABEL].to_numpy()
             start = stop
     except (pa.ArrowException, KeyError) as error:
         raise DocumentError(f"{shard.uri}: not a shard of this Dataset: {error}; run preprocess again") from error
+
+
+def whole(column: pa.Array, shape: tuple[int, ...], dtype: str) -> NDArray[np.generic]:
+    """A fixed-size binary Arrow array as [n, *shape], without a copy."""
+    size = np.dtype(dtype).newbyteorder("<")
+    values: NDArray[np.generic] = pixels(column, (int(np.prod(shape)) * size.itemsize,)).view(size)
+    return values.reshape(len(column), *shape)
 
 
 def pixels(column: pa.Array, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -27,6 +27,8 @@ RAW_OF: Mapping[Kind, RawForm] = MappingProxyType(
 """How values of a kind are held before the transform, and sent to the SavedModel: ``number`` float64 [n] with NaN for
 missing, ``text`` strings [n] with "" for missing, ``vector`` float64 [n, length], ``image`` pixels or encoded files.
 Dates are seconds since 1970 (UTC); a list is its elements joined by `LIST_SEPARATOR`."""
+MAX_TEXT_BYTES = 1 << 20
+"""Of one value; a row with a longer one is a dead letter, a request is refused."""
 LIST_SEPARATOR = "\x1f"
 """ASCII's unit separator."""
 

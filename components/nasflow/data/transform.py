@@ -24,6 +24,7 @@ from nasflow.data.transforms.discrete import DiscreteTransform
 from nasflow.data.transforms.image import ImageTransform
 from nasflow.data.transforms.label import LabelTransform
 from nasflow.data.transforms.numeric import LEAST_BIN, NumericTransform
+from nasflow.data.transforms.text import TextTransform
 
 __all__ = [
     "FIRST_ID",
@@ -36,6 +37,7 @@ __all__ = [
     "ImageTransform",
     "LabelTransform",
     "NumericTransform",
+    "TextTransform",
     "TransformSpec",
 ]
 
@@ -51,6 +53,7 @@ class TransformSpec(Frozen):
     discrete: tuple[DiscreteTransform, ...] = ()
     """Numeric columns that are categories, too."""
     categorical: tuple[CategoricalTransform, ...] = ()
+    text: tuple[TextTransform, ...] = ()
     image: ImageTransform | None = None
     label: LabelTransform
 
@@ -90,7 +93,8 @@ class TransformSpec(Frozen):
             tensor: tuple(part for slot in slots for part in every if part.slot == slot)
             for tensor, slots in SLOTS.items()
         }
-        return {tensor: parts for tensor, parts in found.items() if parts}
+        texts = {part.slot: (part,) for column in self.text for part in column.parts}
+        return {tensor: parts for tensor, parts in found.items() if parts} | texts
 
     @cached_property
     def inputs(self) -> InputSpec:
@@ -107,6 +111,7 @@ class TransformSpec(Frozen):
             image=(image.height, image.width, image.channels) if image else None,
             image_mean=image.mean if image else (),
             image_std=image.std if image else (),
+            texts=tuple(column.shape for column in self.text),
         )
 
     @property

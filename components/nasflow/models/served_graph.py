@@ -42,7 +42,7 @@ class ServedGraph(tf.Module):
         filled = [family(raw) for family in self._families]
         found: dict[str, Any] = {}
         for tensor in self._transform.parts:
-            parts = [slots[slot] for slot in SLOTS[tensor] for slots in filled if slot in slots]
+            parts = [slots[slot] for slot in SLOTS.get(tensor, (tensor,)) for slots in filled if slot in slots]
             found[tensor] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
         return found
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nasflow.data.schema import MAX_TEXT_BYTES
 from nasflow.preprocess.sources.csv_files import MISSING
 
-MAX_TEXT_BYTES = 1 << 20
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
 """What counts as a number in text; every match is one that Arrow's parser takes."""
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS, Shard, Split
 from nasflow.core.storage import join, sha256_of, storage_for
-from nasflow.data.reader import IMAGE, LABEL, columns
-from nasflow.data.tensors import DTYPES
+from nasflow.data.reader import LABEL, columns
+from nasflow.data.tensors import dtype_of, is_whole
 from nasflow.data.transform import TransformSpec
 
 GROUP_ROWS = 16_384
@@ -22,13 +22,14 @@ _GROUP_BYTES = 64 << 20
 
 def shard_schema(transform: TransformSpec) -> pa.Schema:
     """The columns of a shard; see `nasflow.data.reader`."""
-    kinds = {name: pa.from_numpy_dtype(np.dtype(dtype)) for name, dtype in DTYPES.items()}
     fields = []
     for tensor, names in columns(transform).items():
-        if tensor == IMAGE:
-            fields.append(pa.field(IMAGE, pa.binary(int(np.prod(transform.inputs.image or ()))), nullable=False))
+        dtype = np.dtype(dtype_of(tensor))
+        if is_whole(tensor):
+            size = int(np.prod(transform.inputs.shape(tensor))) * dtype.itemsize
+            fields.append(pa.field(names[0], pa.binary(size), nullable=False))
         else:
-            fields += [pa.field(name, kinds[tensor], nullable=False) for name in names]
+            fields += [pa.field(name, pa.from_numpy_dtype(dtype), nullable=False) for name in names]
     kind = pa.float64() if transform.label.classes is None else pa.int32()
     return pa.schema([*fields, pa.field(LABEL, kind, nullable=False)])
 
@@ -41,9 +42,9 @@ def to_batch(
     arrays = []
     for tensor, names in columns(transform).items():
         values = tensors[tensor]
-        if tensor == IMAGE:
+        if is_whole(tensor):
             flat = pa.py_buffer(np.ascontiguousarray(values).reshape(-1))
-            arrays.append(pa.FixedSizeBinaryArray.from_buffers(schema.field(IMAGE).type, len(values), [None, flat]))
+            arrays.append(pa.FixedSizeBinaryArray.from_buffers(schema.field(names[0]).type, len(values), [None, flat]))
         else:
             arrays += [pa.array(np.ascontiguousarray(values[:, place])) for place in range(len(names))]
     return pa.RecordBatch.from_arrays([*arrays, pa.array(labels)], schema=schema)
@@ -60,7 +61,7 @@ class ShardWriter:
         self._schema = shard_schema(transform)
         row_bytes = sum(field.type.bit_width // 8 for field in self._schema)
         self._group_rows = max(64, min(GROUP_ROWS, _GROUP_BYTES // row_bytes))
-        self._floats = {field.name for field in self._schema if pa.types.is_floating(field.type)} | {IMAGE}
+        self._plain = {field.name for field in self._schema if not pa.types.is_integer(field.type)}
         self._pending: dict[str, list[pa.RecordBatch]] = {name: [] for name in SPLITS}
         self._writers: dict[str, Any] = {}
         self._rows = dict.fromkeys(SPLITS, 0)
@@ -105,7 +106,7 @@ class ShardWriter:
         table = pa.Table.from_batches(pending, self._schema)
         whole = rows - rows % self._group_rows if at_least > 1 else rows
         if split not in self._writers:
-            names = [name for name in self._schema.names if name not in self._floats]
+            names = [name for name in self._schema.names if name not in self._plain]
             self._writers[split] = pq.ParquetWriter(
                 self._path(split), self._schema, compression="zstd", use_dictionary=names, write_statistics=False
             )

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.core.errors import DataError
-from nasflow.data.raw import boolean_text, date_seconds, joined
+from nasflow.data.raw import boolean_text, date_seconds, joined, long_text
 from nasflow.data.schema import ImageFormat, Schema
 from nasflow.serving.rows import Raw, check_rows
 from nasflow.serving.signature import Input, Signature
@@ -181,6 +181,12 @@ def _lists(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -
     return _strings(_each(values, lambda text: joined(json.loads(text)) if text.startswith("[") else text))
 
 
+def _long_texts(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
+    if tensor.datatype != "BYTES":
+        raise DataError(f"column {entry.column!r} is text; send BYTES, not {tensor.datatype}")
+    return _strings(_each(values, long_text))
+
+
 def _booleans(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
     return _strings(_each(values, boolean_text))
 
@@ -269,6 +275,6 @@ _COLUMN: Mapping[str, Callable[[NDArray[Any], Input, Tensor, Schema], NDArray[An
     "datetime": _dates,
     "list": _lists,
     "vector": _vectors,
-    "text": _categorical,
+    "text": _long_texts,
     "image": _image,
 }

@@ -9,12 +9,14 @@ from nasflow.models.served.categorical import ServedCategories
 from nasflow.models.served.discrete import ServedDiscrete
 from nasflow.models.served.image import ServedImage
 from nasflow.models.served.numeric import ServedNumbers
+from nasflow.models.served.text import ServedTexts
 
 SERVED: Mapping[str, Callable[[Any], Served]] = MappingProxyType(
     {
         "numeric": ServedNumbers,
         "discrete": ServedDiscrete,
         "categorical": ServedCategories,
+        "text": ServedTexts,
         "image": ServedImage,
     }
 )
