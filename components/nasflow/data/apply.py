@@ -28,7 +28,8 @@ def apply(transform: TransformSpec, raw: Mapping[str, RawColumn]) -> dict[str, N
 
 
 def apply_columns(transform: TransformSpec, raw: Mapping[str, RawColumn]) -> dict[str, NDArray[np.generic]]:
-    """The same a column at a time, as shards hold them: by `Part.name`, arrays [n] (``image`` [n, h, w, c], ``text/NAME`` [n, length]).
+    """The same a column at a time, as shards hold them: by `Part.name`, arrays [n]; ``image`` [n, h, w, c] and
+    ``text/NAME`` [n, length].
 
     Raises:
         DataError: an encoded image cannot be decoded.

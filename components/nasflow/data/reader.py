@@ -2,8 +2,8 @@
 
 A shard is a Parquet file with one flat column for each column of a tensor (`TransformSpec.parts`): ``numeric/NAME``,
 ``missing/NAME`` and others float32, ``categorical/NAME`` and ``discrete/NAME`` int32, ``image`` (uint8) and
-``text/NAME`` (int32) fixed-size binary, row-major and little-endian, and ``label`` int32 or float64. Flat columns are the fastest to read back (each one is a copy of a
-buffer) and keep every bit of a float32.
+``text/NAME`` (int32) fixed-size binary, row-major and little-endian, and ``label`` int32 or float64. Flat columns are
+the fastest to read back (each one is a copy of a buffer) and keep every bit of a float32.
 """
 
 import numpy as np

@@ -55,7 +55,7 @@ def test_texts_become_tensors_of_their_own() -> None:
     assert tensors["text_1"].tolist()[:2] == [[2, 3, 1, 4, 2, 3], [0] * 6]  # the cat sat . the cat | (empty)
     assert tensors["text_1"][3].tolist() == [3] * 6
     assert tensors["text_0"][0].tolist() == [3, 2, 0, 0]  # the cat
-    assert 4 <= tensors["text_0"][1, :2].min()  # 日 and 本 are hashed into ids 4 to 8
+    assert tensors["text_0"][1, :2].min() >= 4  # 日 and 本 are hashed into ids 4 to 8
     assert tensors["numeric"].shape == (4, 2)
     shapes = SPEC.inputs.texts
     assert (shapes[0].ids, shapes[1].ids) == (2 + 2 + 5, 2 + 3)
