@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nasflow.data.schema import MAX_TEXT_BYTES
+from nasflow.data import schema
 from nasflow.preprocess.sources.csv_files import MISSING
 
+MAX_TEXT_BYTES = schema.MAX_TEXT_BYTES
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
 """What counts as a number in text; every match is one that Arrow's parser takes."""
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
