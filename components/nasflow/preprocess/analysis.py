@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS
@@ -115,7 +114,7 @@ class Analysis:
             self.pixels.update(images)
             if images.shape[1] * images.shape[2] <= _PICTURE_PIXELS:
                 labels = rows.labels
-                _offer(self.pictures, ranks, lambda wanted: [(labels[r].as_py(), images[r].tolist()) for r in wanted])
+                _offer(self.pictures, ranks, lambda wanted: [(labels[r], images[r].tolist()) for r in wanted])
 
     def merge(self, other: "Analysis") -> None:
         """Adds the findings of the part that comes after this one."""
@@ -149,7 +148,7 @@ class Analysis:
             image=_image(self.pixels) if self.pixels else None,
             classes={name: dict(sorted(counts.values.items())) for name, counts in self.classes.items()},
             too_many_classes=any(
-                not counts.exact or len(counts.values) > _MAX_CLASSES for counts in self.classes.values()
+                not counts.exact or counts.distinct > _MAX_CLASSES for counts in self.classes.values()
             ),
             targets={name: _numeric(moments) for name, moments in self.targets.items()},
             duplicates=DuplicateSummary(
@@ -196,7 +195,7 @@ def _offer(sample: Sample, ranks: NDArray[np.uint64], make: Any) -> None:
 
 def _golden(rows: CleanRows, row: int) -> tuple[dict[str, Any] | None, Any]:
     label = rows.labels[row]
-    answer = label.as_py() if isinstance(label, pa.Scalar) else float(label)
+    answer = label if isinstance(label, str) else float(label)
     values = {name: _json_safe(column[row]) for name, column in rows.raw.items()}
     encoded = values.get(IMAGE)
     too_big = isinstance(encoded, dict) and len(encoded["b64"]) > _MAX_GOLDEN_BYTES
@@ -204,8 +203,8 @@ def _golden(rows: CleanRows, row: int) -> tuple[dict[str, Any] | None, Any]:
 
 
 def _json_safe(value: Any) -> Any:
-    if isinstance(value, pa.Scalar):
-        return value.as_py()
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()}
     if isinstance(value, np.ndarray):
@@ -238,7 +237,7 @@ def _categorical(counts: Counts) -> CategoricalSummary:
     return CategoricalSummary(
         count=counts.total,
         missing=counts.missing,
-        distinct=len(counts.values),
+        distinct=counts.distinct,
         exact=counts.exact,
         top=counts.top(),
     )

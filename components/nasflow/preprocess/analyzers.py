@@ -12,9 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nasflow.data.codes import Codes, Texts
+
 MAX_VOCABULARY = 10_000
 _MAX_COUNTED = 200_000
 """Distinct texts held at once; beyond it the rarest half is dropped and the vocabulary is approximate."""
+_PENDING = 100_000
+"""Texts that may wait before they are counted together."""
 _MAX_FINGERPRINTS = 1_000_000
 _LABEL_SHIFT, _ONE = np.uint64(33), np.uint32(1)
 
@@ -68,36 +72,91 @@ class Moments:
 
 @dataclasses.dataclass(slots=True)
 class Counts:
-    """How often each text occurs. Exact up to `_MAX_COUNTED` distinct texts at once."""
+    """How often each text occurs. Exact up to `_MAX_COUNTED` different texts at once."""
 
-    values: dict[str, int] = dataclasses.field(default_factory=dict)
     missing: int = 0
     total: int = 0
     exact: bool = True
+    _texts: Any = dataclasses.field(default_factory=lambda: pa.array([], pa.string()))
+    """Arrow strings, each once, after `compact`."""
+    _counts: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
+    _pending: list[tuple[Any, NDArray[np.int64]]] = dataclasses.field(default_factory=list)
+    _last: Texts | None = None
+    """What the last of `_pending` counts."""
 
-    def update(self, values: pa.Array) -> None:
-        """Adds Arrow strings [n]; null counts as missing."""
-        counted = pc.value_counts(pc.drop_null(values))
-        pairs = zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)
-        self.merge(
-            Counts(values=dict(pairs), missing=values.null_count, total=len(values) - values.null_count),
-        )
+    def update(self, values: Codes) -> None:
+        """Adds texts [n]."""
+        found = values.counts()
+        self.missing += int(found[-1])
+        self.total += len(values) - int(found[-1])
+        if self._last is values.texts:
+            self._pending[-1][1][:] += found[:-1]
+        else:
+            self._add(values.texts.values, found[:-1])
+            self._last = values.texts
 
     def merge(self, other: "Counts") -> None:
         """Adds another's counts."""
-        mine = self.values
-        for text, count in other.values.items():
-            mine[text] = mine.get(text, 0) + count
+        other.compact()
         self.missing += other.missing
         self.total += other.total
         self.exact &= other.exact
-        if len(mine) > _MAX_COUNTED:
-            self.values = dict(self.top(_MAX_COUNTED // 2))
+        self._add(other._texts, other._counts)
+
+    def compact(self) -> None:
+        """Every text once."""
+        if self._pending:
+            every = pa.concat_arrays([self._texts, *(texts for texts, _ in self._pending)])
+            counts = np.concatenate([self._counts, *(counts for _, counts in self._pending)])
+            used = np.flatnonzero(counts)
+            coded = pc.dictionary_encode(every.take(pa.array(used)))
+            self._texts = coded.dictionary
+            sums = np.bincount(np.asarray(coded.indices), weights=counts[used], minlength=len(self._texts))
+            self._counts = sums.astype(np.int64)  # exact: float64 counts to 2^53
+            self._pending, self._last = [], None
+        if len(self._texts) > _MAX_COUNTED:
+            kept = self._order()[: _MAX_COUNTED // 2]
+            self._texts, self._counts = self._texts.take(pa.array(kept)), self._counts[kept]
             self.exact = False
+
+    @property
+    def distinct(self) -> int:
+        """How many different texts."""
+        self.compact()
+        return len(self._texts)
+
+    @property
+    def values(self) -> dict[str, int]:
+        """How often each one occurs."""
+        self.compact()
+        return dict(zip(self._texts.to_pylist(), self._counts.tolist(), strict=True))
 
     def top(self, limit: int = MAX_VOCABULARY) -> list[tuple[str, int]]:
         """The most frequent first, ties by text."""
-        return sorted(self.values.items(), key=lambda item: (-item[1], item[0]))[:limit]
+        self.compact()
+        first = self._order()[:limit]
+        return list(zip(self._texts.take(pa.array(first)).to_pylist(), self._counts[first].tolist(), strict=True))
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """As it is sent to another worker: compact."""
+        self.compact()
+        return self.missing, self.total, self.exact, self._texts, self._counts
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.missing, self.total, self.exact, self._texts, self._counts = state
+        self._pending, self._last = [], None
+
+    def _add(self, texts: Any, counts: NDArray[np.int64]) -> None:
+        self._pending.append((texts, counts))
+        self._last = None
+        if sum(len(counts) for _, counts in self._pending) > max(_PENDING, len(self._counts)):
+            self.compact()
+
+    def _order(self) -> NDArray[np.int64]:
+        table = pa.table({"text": self._texts, "count": self._counts})
+        return np.asarray(pc.sort_indices(table, sort_keys=[("count", "descending"), ("text", "ascending")])).astype(
+            int
+        )
 
 
 @dataclasses.dataclass(slots=True)
@@ -197,7 +256,10 @@ class Fingerprints:
         shift = self.shift = other.shift = max(self.shift, other.shift)
         self.compact()
         other.compact()
-        return int(self.counts[np.isin(self.rows, other.rows)].sum()) << shift
+        if not len(other.rows):
+            return 0
+        places = np.minimum(np.searchsorted(other.rows, self.rows), len(other.rows) - 1)
+        return int(self.counts[other.rows[places] == self.rows].sum()) << shift
 
     def _limit(self) -> np.uint64:
         return np.uint64((1 << (64 - self.shift)) - 1)

@@ -1,6 +1,7 @@
 """From a batch as the file has it to typed rows: unusable ones become dead letters, the others are fingerprinted."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nasflow.core.errors import DataError
+from nasflow.data.codes import Codes
 from nasflow.data.image import decode_resized, resize
 from nasflow.data.reader import pixels
 from nasflow.preprocess import cells, split
 from nasflow.preprocess.dead_letters import DeadLetter
+from nasflow.preprocess.encoding import Encoder, among, too_long
 from nasflow.preprocess.plan import ImagePlan, Plan
 from nasflow.preprocess.sources._base import IMAGE, Role, RowBatch
 from nasflow.preprocess.split_keys import read_keys
@@ -29,11 +32,11 @@ class CleanRows:
     kept: NDArray[np.int64]
     """Places in the batch of the rows that stayed."""
     raw: dict[str, Any]
-    """As `nasflow.data.apply` takes it: float64, Arrow strings, uint8 [n, h, w, c] or object[bytes]."""
+    """As `nasflow.data.apply` takes it: float64, `Codes`, uint8 [n, h, w, c] or object[bytes]."""
     images: NDArray[np.uint8] | None
     """uint8 [n, height, width, channels] in the target size; None for tables."""
     labels: Any
-    """Arrow strings (class names) or float64."""
+    """`Codes` of class names, or float64."""
     fingerprints: NDArray[np.uint64]
     dead: tuple[DeadLetter, ...]
     keys: NDArray[Any] | None = None
@@ -65,14 +68,18 @@ class CleanRows:
 
 
 def select(values: Any, rows: NDArray[np.integer[Any]]) -> Any:
-    """Rows of a NumPy or Arrow array."""
-    return values.take(pa.array(rows)) if isinstance(values, pa.Array) else values[rows]
+    """Rows of an array, or of codes."""
+    return values.take(rows) if isinstance(values, Codes) else values[rows]
 
 
-def clean(batch: RowBatch, plan: Plan, role: Role = "train") -> CleanRows:
-    """Types, checks and fingerprints a batch. The first thing wrong with a row is its dead letter's reason."""
+def clean(batch: RowBatch, plan: Plan, role: Role = "train", encoder: Encoder | None = None) -> CleanRows:
+    """Types, checks and fingerprints a batch. The first thing wrong with a row is its dead letter's reason.
+
+    `encoder` is that of the batches before this one.
+    """
+    encoder = encoder or Encoder()
     bad = _Bad(batch)
-    labels = _labels(batch, plan, bad)
+    labels = _labels(batch, plan, bad, encoder)
     raw: dict[str, Any] = {}
     images = None
     if plan.image is None:
@@ -82,9 +89,9 @@ def clean(batch: RowBatch, plan: Plan, role: Role = "train") -> CleanRows:
                 raw[column.name], wrong = cells.numbers(values)
                 bad.add(wrong, column.name, values, "not a number")
             else:
-                text = cells.text(values, csv=plan.csv, lower=column.dtype == "bool")
-                bad.add(cells.too_long(text), column.name, values, f"text longer than {cells.MAX_TEXT_BYTES:,} bytes")
-                raw[column.name] = text
+                read = functools.partial(cells.text, csv=plan.csv, lower=column.dtype == "bool")
+                codes = raw[column.name] = encoder.codes(column.name, values, read)
+                bad.add(too_long(codes), column.name, values, f"text longer than {cells.MAX_TEXT_BYTES:,} bytes")
     else:
         raw[IMAGE], images = _images(batch, plan.image, bad)
     keys = None
@@ -116,7 +123,7 @@ def _fingerprints(raw: Mapping[str, Any], rows: int) -> NDArray[np.uint64]:
     return split.fingerprint_columns(raw, rows)
 
 
-def _labels(batch: RowBatch, plan: Plan, bad: "_Bad") -> Any:
+def _labels(batch: RowBatch, plan: Plan, bad: "_Bad", encoder: Encoder) -> Any:
     values = batch.columns.column(plan.label)
     if plan.task == "tabular_regression":
         targets, wrong = cells.numbers(values)
@@ -124,12 +131,21 @@ def _labels(batch: RowBatch, plan: Plan, bad: "_Bad") -> Any:
         bad.add(np.isinf(targets), plan.label, values, "label is not finite")
         bad.add(np.isnan(targets), plan.label, values, "label is missing")
         return targets
-    names = cells.class_names(values, csv=plan.csv)
-    if not cells.is_text(values.type):
-        bad.add(np.asarray(pc.is_in(names, value_set=pa.array(_NON_FINITE))), plan.label, values, "label is not finite")
-    names = cells.renamed(names, plan.label_map)
-    bad.add(cells.too_long(names), plan.label, values, f"label longer than {cells.MAX_TEXT_BYTES:,} bytes")
-    bad.add(np.asarray(pc.is_null(names)), plan.label, values, "label is missing")
+
+    def read(different: pa.Array) -> pa.Array:
+        names = cells.class_names(different, csv=plan.csv)
+        if is_text:
+            return cells.renamed(names, plan.label_map)
+        infinite = pc.is_in(names, value_set=pa.array(_NON_FINITE))  # a class may be renamed to it, a number not
+        return pc.if_else(infinite, names, cells.renamed(names, plan.label_map))
+
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    is_text = cells.is_text(kind)
+    names = encoder.codes(plan.label, values, read)
+    if not is_text:
+        bad.add(among(names, _NON_FINITE), plan.label, values, "label is not finite")
+    bad.add(too_long(names), plan.label, values, f"label longer than {cells.MAX_TEXT_BYTES:,} bytes")
+    bad.add(names.missing, plan.label, values, "label is missing")
     return names
 
 

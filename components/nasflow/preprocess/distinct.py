@@ -8,8 +8,6 @@ A sketch of row quantiles (KLL) cannot answer that; a uniform sample of the dist
 import dataclasses
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nasflow.data.transforms._base import normal
@@ -36,9 +34,7 @@ class Distinct:
 
     def update(self, values: NDArray[np.float64]) -> None:
         """Adds float64 [n]; NaN and ±inf are passed over."""
-        finite = normal(values[np.isfinite(values)])
-        different = pc.unique(pa.array(finite.view(np.uint64))).to_numpy()  # by hashing: NumPy would sort all rows
-        self._add(_hash(different))
+        self._add(_hash(normal(values[np.isfinite(values)]).view(np.uint64)))
 
     def merge(self, other: "Distinct") -> None:
         """Adds another's values."""
@@ -48,7 +44,7 @@ class Distinct:
     def _add(self, hashes: NDArray[np.uint64]) -> None:
         if not self.exact and len(self.hashes) == self.limit:  # most values of a long column end here, unsorted
             hashes = hashes[hashes < self.hashes[-1]]
-        joined = np.union1d(self.hashes, hashes)
+        joined = _sorted_unique(np.concatenate([self.hashes, hashes]))
         self.exact &= len(joined) <= self.limit
         self.hashes = joined[: self.limit]
 
@@ -72,6 +68,12 @@ class Distinct:
 
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _FIRST_INVERSE, _SECOND_INVERSE = (np.uint64(pow(factor, -1, 2**64)) for factor in (_FIRST, _SECOND))
+
+
+def _sorted_unique(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """As `np.unique`, which hashes them all first and takes 20 times as long (NumPy 2.4)."""
+    values = np.sort(values)
+    return values[np.append(True, values[1:] != values[:-1])] if len(values) else values
 
 
 def _hash(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS
+from nasflow.data.codes import Codes
 from nasflow.preprocess.clean import CleanRows
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.split import occurrence_ranks
@@ -147,15 +148,15 @@ def _areas(size: int, parts: int) -> NDArray[np.float32]:
 def _table(rows: CleanRows) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for name, values in rows.raw.items():
-        if isinstance(values, pa.Array) and pa.types.is_string(values.type):
-            columns[FEATURE + name] = pc.utf8_slice_codeunits(values, 0, _TEXT_LENGTH)
+        if isinstance(values, Codes):
+            columns[FEATURE + name] = pc.utf8_slice_codeunits(values.text(), 0, _TEXT_LENGTH)
         elif isinstance(values, np.ndarray) and values.dtype == np.float64:
             columns[FEATURE + name] = pa.array(values)
     if rows.images is not None:
         flat = pa.py_buffer(np.ascontiguousarray(shrink(rows.images, THUMBNAIL, THUMBNAIL)).reshape(-1))
         kind = pa.binary(THUMBNAIL * THUMBNAIL)
         columns[IMAGE] = pa.FixedSizeBinaryArray.from_buffers(kind, rows.rows, [None, flat])
-    columns[LABEL] = rows.labels if isinstance(rows.labels, pa.Array) else pa.array(rows.labels)
+    columns[LABEL] = rows.labels.text() if isinstance(rows.labels, Codes) else pa.array(rows.labels)
     columns[FILE] = pa.array([rows.batch.file(int(place)) for place in rows.kept], pa.string())
     columns[ROW] = pa.array(np.asarray(rows.batch.rows)[rows.kept])
     return pa.table(columns)

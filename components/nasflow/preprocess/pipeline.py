@@ -22,6 +22,7 @@ from nasflow.preprocess.analysis import Analysis, place_rows
 from nasflow.preprocess.clean import CleanRows, clean
 from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.drops import without
+from nasflow.preprocess.encoding import Encoder
 from nasflow.preprocess.engine import Engine
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.progress import Progress
@@ -70,7 +71,9 @@ class Reading:
 
     def rows(self, item: Item) -> Iterator[CleanRows]:
         """Clean batches of an item."""
-        batches = (clean(batch, self.plan, item.role) for batch in self.sources.by_role[item.role].read(item.piece))
+        encoder = Encoder()
+        read = self.sources.by_role[item.role].read(item.piece)
+        batches = (clean(batch, self.plan, item.role, encoder) for batch in read)
         return without(batches, self.drops, item.index) if self.drops else batches
 
     def placed(self, rows: CleanRows, role: Role) -> NDArray[np.int8]:
@@ -179,12 +182,10 @@ class _Transform(beam.DoFn):
             for rows in self._reading.rows(item):
                 dead.add(rows.dead)
                 labels = encode_labels(self._transform.label, rows.labels)
-                is_class = (
-                    np.isin(labels, -1, invert=True) if self._transform.label.classes else np.ones(rows.rows, bool)
-                )
+                is_class = np.greater_equal(labels, 0) if self._transform.label.classes else np.ones(rows.rows, bool)
                 known, unseen = np.flatnonzero(is_class), np.flatnonzero(~is_class)
                 dead.add(
-                    rows.letter(row, column=self._transform.label.name, value=rows.labels[row].as_py(), reason=UNSEEN)
+                    rows.letter(row, column=self._transform.label.name, value=rows.labels[row], reason=UNSEEN)
                     for row in unseen.tolist()
                 )
                 kept = rows.take(known) if len(unseen) else rows

@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nasflow.core.artifacts import Shard
 from nasflow.core.storage import join, sha256_of, storage_for
+from nasflow.data.codes import Codes
 from nasflow.preprocess.clean import CleanRows
 
 _GROUP_ROWS = 16_384
@@ -70,5 +70,7 @@ class RawWriter:
 
 def to_raw_batch(rows: CleanRows) -> pa.RecordBatch:
     """Each raw column under its own name: float64 with NaN and ±inf, or text with nulls."""
-    arrays = {name: pa.array(values) if isinstance(values, np.ndarray) else values for name, values in rows.raw.items()}
+    arrays = {
+        name: values.text() if isinstance(values, Codes) else pa.array(values) for name, values in rows.raw.items()
+    }
     return pa.RecordBatch.from_pydict(arrays)

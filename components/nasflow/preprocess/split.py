@@ -1,45 +1,53 @@
 """Which split a row belongs to: decided by what the row holds, never by where it stands.
 
     fingerprint   64 bits of the row's feature values (not its label: exact duplicates stay together even where their
-                  labels disagree)
-    priority      blake2b(salt + fingerprint) as 64 bits
+                  labels disagree, in the splits that go by the fingerprint alone)
+    priority      the fingerprint, mixed with a hash of the salt
     bucket        priority mod 10 000
 
-The columns enter in order of their names, numbers as the bits of a float64 (every NaN alike, −0 as 0), text as blake2b
-of its UTF-8. Batch size, shard order and column order therefore do not matter.
+A fingerprint is the mixed sum of a hash for each column, of its name and value (`nasflow.preprocess.hashing`). Batch
+size, shard order and column order therefore do not matter.
 """
 
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS
 from nasflow.core.spec import SplitSection
+from nasflow.data.codes import Codes
+from nasflow.preprocess.hashing import MISSING_TEXT, mix, number_bits, text_bits, word
 
 BUCKETS = 10_000
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
-_SEED = np.uint64(0x6E6173666C6F7731)  # "nasflow1": the version of this fingerprint
-_SHORT = 64
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
+_SEED = np.uint64(0x6E6173666C6F7732)
+"""``nasflow2``: the version of this fingerprint."""
 
 
 def fingerprint_columns(columns: Mapping[str, Any], rows: int) -> NDArray[np.uint64]:
-    """uint64 [rows] of float64 arrays and Arrow string arrays, by name."""
+    """uint64 [rows] of float64 arrays and texts (`Codes`, or Arrow strings), by name."""
     state = np.full(rows, _SEED, np.uint64)
-    for name in sorted(columns):
-        values = columns[name]
-        bits = _text_bits(values) if isinstance(values, pa.Array) else _number_bits(values)
-        state = _mix(state ^ _mix(bits))
-    return state
+    with np.errstate(over="ignore"):
+        for name, values in columns.items():
+            state += _column(values, word(name.encode()))
+    return mix(state)
+
+
+def _column(values: Any, salt: np.uint64) -> NDArray[np.uint64]:
+    if isinstance(values, pa.Array):
+        values = Codes.of(values)
+    if isinstance(values, Codes):
+        return values.each(mix(_text_hashes(values) ^ salt))
+    return mix(number_bits(values) ^ salt)
+
+
+def _text_hashes(values: Codes) -> NDArray[np.uint64]:
+    return values.texts.once(text_bits, text_bits, missing=MISSING_TEXT)
 
 
 def fingerprint_images(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -55,9 +63,7 @@ def fingerprint_files(files: NDArray[np.object_]) -> NDArray[np.uint64]:
 
 def priorities(fingerprints: NDArray[np.uint64], salt: str) -> NDArray[np.uint64]:
     """uint64 [rows], uniform and independent of the fingerprint's own bits."""
-    prefix = salt.encode()
-    data = fingerprints.astype("<u8").tobytes()  # one hash a row is the definition; about 0.6 µs
-    return _digests(prefix + data[start : start + 8] for start in range(0, len(data), 8))
+    return mix(mix(fingerprints ^ word(salt.encode())))
 
 
 def assign(row_priorities: NDArray[np.uint64], split: SplitSection, *, has_test_file: bool) -> NDArray[np.int8]:
@@ -69,45 +75,17 @@ def assign(row_priorities: NDArray[np.uint64], split: SplitSection, *, has_test_
 
 
 def label_bits(labels: Any) -> NDArray[np.uint64]:
-    """uint64 [rows] of class names (Arrow strings) or float64 targets: equal labels, equal bits."""
-    return _text_bits(labels) if isinstance(labels, pa.Array) else _number_bits(labels)
+    """uint64 [rows] of class names (`Codes`, or Arrow strings) or float64 targets: equal labels, equal bits."""
+    if isinstance(labels, Codes | pa.Array):
+        codes = Codes.of(labels)
+        return codes.each(_text_hashes(codes))
+    return number_bits(labels)
 
 
 def occurrence_ranks(row_priorities: NDArray[np.uint64], rows: NDArray[np.int64], file_name: str) -> NDArray[np.uint64]:
     """uint64 [rows], uniform: unlike priorities, those of a row that occurs more than once differ."""
-    salt = np.frombuffer(hashlib.blake2b(file_name.encode(), digest_size=8).digest(), "<u8")[0]
-    return _mix(row_priorities ^ _mix(rows.astype(np.uint64) ^ salt))
-
-
-def _number_bits(values: Any) -> NDArray[np.uint64]:
-    numbers = np.asarray(values, np.float64) + 0.0  # −0.0 + 0.0 is 0.0
-    return np.where(np.isnan(numbers), np.float64("nan"), numbers).view(np.uint64)
-
-
-def _text_bits(values: pa.Array) -> NDArray[np.uint64]:
-    encoded = pc.dictionary_encode(pc.fill_null(values, ""))
-    digests = b"".join(map(_text_digest, encoded.dictionary.to_pylist()))
-    return np.frombuffer(digests, "<u8")[np.asarray(encoded.indices)] if len(values) else np.empty(0, np.uint64)
-
-
-def _text_digest(text: str) -> bytes:
-    return _short_text_digest(text) if len(text) <= _SHORT else hashlib.blake2b(text.encode(), digest_size=8).digest()
-
-
-@lru_cache(maxsize=1 << 17)
-def _short_text_digest(text: str) -> bytes:
-    """Remembered: the next batch mostly holds the same texts."""
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return mix(row_priorities ^ mix(rows.astype(np.uint64) ^ word(file_name.encode())))
 
 
 def _digests(items: Any) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(hashlib.blake2b(item, digest_size=8).digest() for item in items), "<u8")
-
-
-def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Splitmix64's finaliser (Steele et al. 2014, Fast splittable pseudorandom number generators)."""
-    with np.errstate(over="ignore"):
-        bits = bits + _GOLDEN
-        bits = (bits ^ (bits >> np.uint64(30))) * _MIX_1
-        bits = (bits ^ (bits >> np.uint64(27))) * _MIX_2
-        return bits ^ (bits >> np.uint64(31))

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS
+from nasflow.data.codes import Codes
 from nasflow.preprocess import cells
 from nasflow.preprocess.split import fingerprint_columns
 
@@ -51,8 +52,8 @@ def read_keys(values: pa.Array, plan: KeyPlan, *, csv: bool) -> tuple[NDArray[An
     """
     values = cells.plain(values)
     if plan.by == "group":
-        text = _group_names(values, csv=csv)
-        return fingerprint_columns({plan.name: text}, len(text)), np.asarray(pc.is_null(text)), MISSING
+        groups = Codes.of(_group_names(values, csv=csv))
+        return fingerprint_columns({"": groups}, len(groups)), groups.missing, MISSING  # whatever the column is called
     if plan.by == "time":
         times = _times(values, plan)
         return times, ~np.isfinite(times), NO_TIME

@@ -6,7 +6,8 @@ Both cuts are exact, and a function of the set of rows alone: batches, shards an
                   together, so that everything in validation is later than everything in train
     stratified    in each class, rows are ordered by priority (`nasflow.preprocess.split`), which is a hash of their
                   content; the first are test, the next validation. Every split gets at least one row of each class
-                  that has three different rows
+                  that has three different rows. Equal rows of one class are together; where they differ in label,
+                  they need not be
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nasflow.core.errors import DataError
 from nasflow.core.spec import SplitSection
+from nasflow.data.codes import Codes
 from nasflow.preprocess.split import TEST, TRAIN, VALIDATION
 
 _PENDING = 1 << 20
@@ -50,13 +52,13 @@ class Cuts(BaseModel):
             places[times >= self.test_from] = TEST
         return places
 
-    def by_class(self, labels: pa.Array, priorities: NDArray[np.uint64]) -> NDArray[np.int8]:
+    def by_class(self, labels: Codes, priorities: NDArray[np.uint64]) -> NDArray[np.int8]:
         """int8 [n]: places in `SPLITS`.
 
         Raises:
             DataError: a class that the survey did not see.
         """
-        classes = np.asarray(pc.fill_null(pc.index_in(labels, value_set=pa.array(list(self.classes), pa.string())), -1))
+        classes = labels.each(labels.texts.once(self, self._places, missing=-1))
         if len(classes) and classes.min() < 0:
             raise DataError("data.train changed while it was read: a class came up between two passes; run again")
         places = np.full(len(priorities), TRAIN, np.int8)
@@ -65,6 +67,9 @@ class Cuts(BaseModel):
             last = np.array([max(limit, 0) for limit in limits], np.uint64)[classes]
             places[np.array([limit >= 0 for limit in limits], bool)[classes] & (priorities <= last)] = place
         return places
+
+    def _places(self, names: pa.Array) -> NDArray[np.int32]:
+        return np.asarray(pc.fill_null(pc.index_in(names, value_set=pa.array(list(self.classes), pa.string())), -1))
 
 
 @dataclasses.dataclass(slots=True)
@@ -114,18 +119,14 @@ class Survey:
         """Adds float64 [n]."""
         self.times.merge(Tally.of(times))
 
-    def add_classes(self, labels: pa.Array, priorities: NDArray[np.uint64]) -> None:
+    def add_classes(self, labels: Codes, priorities: NDArray[np.uint64]) -> None:
         """Adds class names [n] and uint64 [n]."""
-        encoded = pc.dictionary_encode(labels)
-        indices = np.asarray(encoded.indices)
-        order = np.argsort(indices, kind="stable")
-        names = encoded.dictionary.to_pylist()
-        starts = np.searchsorted(indices[order], np.arange(len(names) + 1))
-        parts = {
-            name: Tally.of(priorities[order[starts[place] : starts[place + 1]]], _EXACT_ROWS)
-            for place, name in enumerate(names)
-        }
-        self.merge(Survey(classes=parts))
+        order = np.argsort(labels.indices, kind="stable")
+        starts = np.searchsorted(labels.indices[order], np.arange(len(labels.texts) + 1))
+        for place, name in enumerate(labels.texts.values.to_pylist()):
+            ranks = priorities[order[starts[place] : starts[place + 1]]]
+            if len(ranks):
+                self.merge(Survey(classes={name: Tally.of(ranks, _EXACT_ROWS)}))
 
     def merge(self, other: "Survey") -> None:
         """Adds another's.

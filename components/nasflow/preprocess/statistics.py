@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasflow.core.artifacts import SPLITS
-from nasflow.core.spec import OptimiseSection
+from nasflow.core.spec import OptimiseSection, SplitSection
 from nasflow.data.schema import Schema
 from nasflow.preprocess import suspects
 from nasflow.preprocess.dead_letters import DROPPED, DeadLetters, by_count
@@ -79,12 +79,19 @@ def describe(
 
 
 def findings(
-    plan: Plan, schema: Schema, summary: Summary, dead: DeadLetters, *, quality: Quality, optimise: OptimiseSection
+    plan: Plan,
+    schema: Schema,
+    summary: Summary,
+    dead: DeadLetters,
+    *,
+    quality: Quality,
+    optimise: OptimiseSection,
+    split: SplitSection,
 ) -> list[Finding]:
     """The weightiest first."""
     found = _dead(dead)
     found += leak_findings(quality, dropped=optimise.drop_leaks)
-    found += _duplicates(summary, plan, optimise)
+    found += _duplicates(summary, optimise, split.by)
     found += _near(summary)
     found += drift_findings(quality)
     if optimise.find_suspect_labels and schema.label.classes is not None:
@@ -143,7 +150,7 @@ def _dead(dead: DeadLetters) -> list[Finding]:
     return found
 
 
-def _duplicates(summary: Summary, plan: Plan, optimise: OptimiseSection) -> list[Finding]:
+def _duplicates(summary: Summary, optimise: OptimiseSection, by: str) -> list[Finding]:
     found, about = [], "" if summary.duplicates.exact else "about "
     duplicates = summary.duplicates
     if count := duplicates.test_in_train:
@@ -174,7 +181,10 @@ def _duplicates(summary: Summary, plan: Plan, optimise: OptimiseSection) -> list
                 )
             )
     if count := duplicates.train_source:
-        where = "equal rows are in the same split" if plan.key is None else "equal rows may be in different splits"
+        where = {
+            "hash": "equal rows are in the same split",
+            "stratified": "equal rows of one label are in the same split",
+        }.get(by, "equal rows may be in different splits")
         text = f"{about.capitalize()}{count:,} rows repeat the features of another row; {where}."
         found.append(
             Finding(

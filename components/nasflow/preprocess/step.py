@@ -90,7 +90,7 @@ def _produce(
     _check_counts(rows, summary, fit.unseen_labels(summary, schema.label.classes))
     raw_test = tuple(result.raw_test for result in results if result.raw_test is not None)
     dataset = Dataset(task=spec.task, rows=rows, shards=shards, raw_test=raw_test)
-    findings = statistics.findings(plan, schema, summary, dead, quality=found, optimise=optimise)
+    findings = statistics.findings(plan, schema, summary, dead, quality=found, optimise=optimise, split=spec.data.split)
     if earlier is not None:
         findings = weightiest_first([*findings, *quality.compare(found, earlier)])
     facts = statistics.describe(plan, schema, summary, dead, rows, quality=found, found=findings)

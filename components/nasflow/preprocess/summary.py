@@ -69,7 +69,8 @@ class DuplicateSummary(_Frozen):
     """Exact duplicates (equal features), found by fingerprint."""
 
     train_source: int
-    """Rows of the training source that have an equal one before them; always in the same split."""
+    """Rows of the training source that have an equal one before them. A split by hash keeps them together; a
+    stratified one only those with the same label."""
     test_source: int
     test_in_train: int
     """Rows of a separate test file that are in the training source, too."""

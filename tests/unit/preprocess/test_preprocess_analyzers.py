@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nasflow.data.codes import Codes
 from nasflow.preprocess import analyzers
 from nasflow.preprocess.analyzers import Counts, Fingerprints, Moments, Pixels, Sample
 
@@ -41,8 +42,8 @@ def test_moments_do_not_cancel() -> None:
 
 def test_counts_are_ordered_by_frequency_then_text() -> None:
     counts = Counts()
-    counts.update(pa.array(["b", "a", None, "b"]))
-    counts.update(pa.array(["c", "a"]))
+    counts.update(Codes.of(pa.array(["b", "a", None, "b"])))
+    counts.update(Codes.of(pa.array(["c", "a"])))
     assert counts.top() == [("a", 2), ("b", 2), ("c", 1)]
     assert (counts.missing, counts.total, counts.exact) == (1, 5, True)
 
@@ -50,7 +51,7 @@ def test_counts_are_ordered_by_frequency_then_text() -> None:
 def test_counts_stay_bounded_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analyzers, "_MAX_COUNTED", 10)
     counts = Counts()
-    counts.update(pa.array(["often"] * 5 + [f"rare{n}" for n in range(20)]))
+    counts.update(Codes.of(pa.array(["often"] * 5 + [f"rare{n}" for n in range(20)])))
     assert counts.top(1) == [("often", 5)]
     assert len(counts.values) == 5
     assert not counts.exact

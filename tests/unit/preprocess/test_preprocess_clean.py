@@ -80,7 +80,7 @@ def test_kinds_of_a_csv_with_reasons(tmp_path: Path) -> None:
     assert plan.ignored["id"] == "an identifier: text that is different in all 200 rows"
     assert "date or time" in plan.ignored["day"]
     assert plan.ignored["none"] == "no value in any row"
-    assert rows.raw["ok"].to_pylist()[:2] == ["false", "true"]
+    assert list(rows.raw["ok"])[:2] == ["false", "true"]
     assert [(d.row, d.column, d.value, d.reason) for d in rows.dead] == [(151, "age", "old", "not a number")]
     assert rows.rows == 199
     assert any("'half' is treated as text, although" in note for note in plan.notes)
@@ -112,9 +112,9 @@ def test_kinds_of_parquet(tmp_path: Path) -> None:
     assert set(plan.ignored) == {"day", "list"}
     assert np.array_equal(rows.raw["whole"], [1, np.nan, 3], equal_nan=True)
     assert np.array_equal(rows.raw["price"], [1.5, np.nan, 2], equal_nan=True)
-    assert rows.raw["flag"].to_pylist() == ["true", None, "false"]
-    assert rows.raw["word"].to_pylist() == ["a", None, "b"]
-    assert rows.labels.to_pylist() == ["1", "2", "1"]
+    assert list(rows.raw["flag"]) == ["true", None, "false"]
+    assert list(rows.raw["word"]) == ["a", None, "b"]
+    assert list(rows.labels) == ["1", "2", "1"]
 
 
 def test_dead_letters_of_labels_and_long_text(tmp_path: Path) -> None:

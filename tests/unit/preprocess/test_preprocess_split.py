@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasflow.core.spec import SplitSection
+from nasflow.preprocess.hashing import mix, number_bits, text_bits
 from nasflow.preprocess.split import (
     TEST,
     TRAIN,
@@ -17,9 +18,17 @@ from nasflow.preprocess.split import (
     priorities,
 )
 
-GOLDEN_FINGERPRINTS = [12113585158611856038, 9502028825317839835, 16832684304859488035]
-GOLDEN_BUCKETS = [1253, 2110, 2115]
-GOLDEN_SALTED = [5958, 8871, 6026]
+GOLDEN_FINGERPRINTS = [7629433734711458249, 9914169706787762101, 10716685944307392149]
+GOLDEN_BUCKETS = [1411, 7901, 5718]
+GOLDEN_SALTED = [9156, 6790, 9119]
+GOLDEN_TEXTS = {  # below, at and above a word of 8 bytes, and the length from which blake2b takes over
+    "": 0xE220A8397B1DCDAF,  # the first number of SplitMix64 with seed 0, as Vigna's reference code prints it
+    "a": 2270398645294200952,
+    "12345678": 11482425691924247383,
+    "123456789": 6494619616817023132,
+    "x" * 128: 11185125892582057718,
+    "x" * 129: 11792093813925010968,
+}
 
 
 def _columns(rows: list[tuple[float, str | None]]) -> dict[str, object]:
@@ -41,13 +50,39 @@ def test_golden_fingerprints_and_buckets() -> None:
     assert (priorities(prints, "salt") % 10_000).tolist() == GOLDEN_SALTED
 
 
+def test_golden_texts_in_any_company() -> None:
+    texts = pa.array([*GOLDEN_TEXTS])
+    assert text_bits(texts).tolist() == [*GOLDEN_TEXTS.values()]
+    for place, text in enumerate(GOLDEN_TEXTS):
+        assert text_bits(pa.array([text])).tolist() == [GOLDEN_TEXTS[text]]
+        assert text_bits(texts.slice(place, 1)).tolist() == [GOLDEN_TEXTS[text]]
+    assert text_bits(texts.slice(0, 0)).tolist() == []
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=40), unique=True, max_size=30))
+def test_a_hash_is_of_the_text_alone(texts: list[str]) -> None:
+    found = text_bits(pa.array(texts, pa.string())).tolist()
+    assert found == [text_bits(pa.array([text])).tolist()[0] for text in texts]
+    assert len(set(found)) == len(texts)  # "a" and "a\0" differ, too
+
+
+def test_hashes_are_spread_over_all_bits() -> None:
+    numbers = number_bits(np.arange(20_000) / 4)
+    for hashes in (mix(numbers), text_bits(pa.array([f"c{n:05d}" for n in range(20_000)]))):
+        bits = np.unpackbits(hashes.view(np.uint8)).reshape(-1, 64).mean(axis=0)
+        assert np.abs(bits - 0.5).max() < 5 * 0.5 / np.sqrt(20_000)  # five standard deviations
+
+
 def test_equal_content_is_equal_whatever_its_form() -> None:
-    assert _fingerprints([(0.0, "a")]) == _fingerprints([(-0.0, "a")])
+    assert _fingerprints([(0.0, "a")]) == _fingerprints([(-0.0, "a")]) == _fingerprints([(5e-324, "a")])
     quiet = np.array([0x7FF8000000000001], np.uint64).view(np.float64)[0]
     assert _fingerprints([(float("nan"), None)]) == _fingerprints([(quiet, "")])
     assert _fingerprints([(1.0, "a")]) != _fingerprints([(1.0, "b")])
     columns = _columns([(1.0, "a")])
     assert fingerprint_columns(dict(reversed(columns.items())), 1) == fingerprint_columns(columns, 1)
+    swapped = {"a": np.array([1.0]), "b": np.array([2.0])}, {"a": np.array([2.0]), "b": np.array([1.0])}
+    assert fingerprint_columns(swapped[0], 1) != fingerprint_columns(swapped[1], 1)
 
 
 _ROWS = st.lists(

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 RawColumn: TypeAlias = Any
-"""By `nasflow.data.schema.RAW_OF`: number float64 [n]; vector float64 [n, length]; text object[str] [n] or an Arrow
-string array; image uint8 [n, h, w, c] or object[bytes] [n]. (Arrow has no types to name here.)"""
+"""By `nasflow.data.schema.RAW_OF`: number float64 [n]; vector float64 [n, length]; text object[str] [n], Arrow strings
+or `nasflow.data.codes.Codes`; image uint8 [n, h, w, c] or object[bytes] [n]. (Arrow has no types to name here.)"""
 
 MISSING_ID = 0
 UNKNOWN_ID = 1

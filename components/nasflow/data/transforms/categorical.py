@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nasflow.data.codes import Codes
 from nasflow.data.transforms._base import FIRST_ID, MISSING_ID, UNKNOWN_ID, ColumnTransform, Part, RawColumn
 
 
@@ -24,8 +25,11 @@ class CategoricalTransform(ColumnTransform):
 
 def categorical(transform: CategoricalTransform, values: RawColumn) -> NDArray[np.int32]:
     """Text to ids, int32 [n]: 0 for null and empty text, 1 for text outside the vocabulary."""
-    text = values if isinstance(values, pa.Array) else pa.array(list(values), pa.string())
-    places = pc.index_in(text, value_set=pa.array(transform.vocabulary, text.type))
-    ids = pc.fill_null(pc.add(places, pa.scalar(FIRST_ID, pa.int32())), UNKNOWN_ID)
-    absent = pc.fill_null(pc.equal(text, ""), fill_value=True)
-    return np.asarray(pc.if_else(absent, pa.scalar(MISSING_ID, pa.int32()), ids), np.int32)
+
+    def ids(text: pa.Array) -> NDArray[np.int32]:
+        places = pc.index_in(text, value_set=pa.array(transform.vocabulary, pa.string()))
+        known = pc.fill_null(pc.add(places, pa.scalar(FIRST_ID, pa.int32())), UNKNOWN_ID)
+        return np.asarray(pc.if_else(pc.equal(text, ""), pa.scalar(MISSING_ID, pa.int32()), known), np.int32)
+
+    codes = Codes.of(values)
+    return codes.each(codes.texts.once(transform, ids, missing=MISSING_ID))

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nasflow.data.codes import Codes
 from nasflow.data.transforms._base import Frozen, RawColumn
 
 
@@ -23,9 +24,13 @@ def encode_labels(transform: LabelTransform, labels: RawColumn) -> NDArray[np.ge
     """Class names to int32 ids [n], −1 for a name that is no class; regression targets stay float64 [n]."""
     if transform.classes is None:
         return np.asarray(labels, np.float64)
-    text = labels if isinstance(labels, pa.Array) else pa.array(list(labels), pa.string())
-    places = pc.index_in(text, value_set=pa.array(transform.classes, text.type))
-    return np.asarray(pc.fill_null(places, -1), np.int32)
+
+    def ids(text: pa.Array) -> NDArray[np.int32]:
+        places = pc.index_in(text, value_set=pa.array(transform.classes, pa.string()))
+        return np.asarray(pc.fill_null(places, -1), np.int32)
+
+    codes = Codes.of(labels)
+    return codes.each(codes.texts.once(transform, ids, missing=-1))
 
 
 def decode_labels(transform: LabelTransform, labels: NDArray[np.generic]) -> list[str] | list[float]:
