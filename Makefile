@@ -12,7 +12,7 @@ EXTRA ?= all
 STAMP := $(VENV)/.nasflow-$(EXTRA)
 
 # Container images; see containers/build.sh.
-IMAGES ?= beam trainer ops server
+IMAGES ?= beam beam-sdk trainer ops server
 export BASE_IMAGE ?= python:3.11-slim-bookworm
 export PREFIX ?= nasflow
 

@@ -8,8 +8,6 @@ import pytest
 
 from nasflow.core.version import VERSION
 
-IMAGES = ("beam", "trainer", "ops", "server")
-
 
 def _missing(what: str) -> NoReturn:
     if os.environ.get("CI", "").lower() in {"1", "true"}:
@@ -31,15 +29,25 @@ def docker_client() -> Iterator[Any]:
     client.close()
 
 
+class _Images(dict[str, Any]):
+    """Short name → image, of this version; looked up when a test asks for it."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__()
+        self._client = client
+
+    def __missing__(self, name: str) -> Any:
+        import docker
+
+        tag = f"nasflow/{name}:{VERSION}"
+        try:
+            self[name] = self._client.images.get(tag)
+        except docker.errors.ImageNotFound:
+            _missing(f"image {tag} is not built; `make images` builds it")
+        return self[name]
+
+
 @pytest.fixture(scope="session")
 def images(docker_client: Any) -> dict[str, Any]:
-    """Short name → image, of this version."""
-    import docker
-
-    found = {}
-    for name in IMAGES:
-        try:
-            found[name] = docker_client.images.get(f"nasflow/{name}:{VERSION}")
-        except docker.errors.ImageNotFound:
-            _missing(f"image nasflow/{name}:{VERSION} is not built; `make images` builds it")
-    return found
+    """The images that a test asks for."""
+    return _Images(docker_client)

@@ -61,12 +61,12 @@ def broken_images(docker_client: Any, images: dict[str, Any]) -> Iterator[Any]:
         return prefix
 
     yield make
-    for name in images:
+    for name in ("beam", "trainer", "ops", "server"):
         docker_client.images.remove(f"{prefix}/{name}:{VERSION}", force=True)
 
 
-@pytest.mark.usefixtures("images")
-def test_a_whole_run_in_containers(docker_client: Any, tmp_path: Path) -> None:
+def test_a_whole_run_in_containers(docker_client: Any, images: dict[str, Any], tmp_path: Path) -> None:
+    assert all(images[name] for name in ("beam", "trainer", "ops", "server"))  # else this is skipped
     output = tmp_path / "out"
     result = _run(output)
     assert result.returncode == 0, result.stderr[-6000:]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-IMAGES = ("beam", "trainer", "trainer-gpu", "ops", "server")
+IMAGES = ("beam", "beam-sdk", "trainer", "trainer-gpu", "ops", "server")
 
 
 def _instructions() -> list[tuple[str, str]]:
@@ -38,8 +38,18 @@ def test_every_image_is_a_target() -> None:
     assert set(IMAGES) <= set(_stages())
 
 
-def test_no_image_has_an_entry_point() -> None:
-    assert [rest for keyword, rest in _instructions() if keyword in {"ENTRYPOINT", "CMD"}] == []
+def test_no_image_has_an_entry_point_but_the_one_that_runners_start() -> None:
+    assert [rest for keyword, rest in _instructions() if keyword in {"ENTRYPOINT", "CMD"}] == [
+        '["/opt/apache/beam/boot"]'
+    ]
+    assert _stages()["beam-sdk"][-1][0] == "ENTRYPOINT"
+
+
+def test_boot_is_built_of_the_beam_that_is_locked() -> None:
+    """The version is read from the image's own list of packages, so there is no second pin to forget."""
+    (build,) = [rest for keyword, rest in _stages()["boot"] if keyword == "RUN"]
+    assert "@v${beam}" in build
+    assert "beam-sdk.txt" in build
 
 
 def test_frontend_of_docker_20_is_enough() -> None:
@@ -53,7 +63,7 @@ def test_the_user_is_a_number_and_nothing_runs_after_it(image: str) -> None:
     stage = _stages()[image]
     assert [rest for keyword, rest in stage if keyword == "USER"] == ["65532:65532"]
     after = stage[[keyword for keyword, _ in stage].index("USER") + 1 :]
-    assert {keyword for keyword, _ in after} <= {"WORKDIR"}
+    assert {keyword for keyword, _ in after} <= {"WORKDIR", "ENTRYPOINT"}
 
 
 @pytest.mark.parametrize("image", IMAGES)

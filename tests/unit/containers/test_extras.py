@@ -21,10 +21,12 @@ WANTED = {
     "gpu": STEPS | {"tensorflow", "nvidia-cudnn-cu12"},
     "server": {"kserve", "tensorflow-cpu", "pillow"},
     "beam": {"apache-beam", "pillow", "scikit-learn"},
+    "dataflow": {"apache-beam", "google-apitools", "pillow", "pip"},
     "kfp": {"kfp"},
 }
 ONLY_IN = {
-    "apache-beam": {"all", "all-gpu", "beam"},
+    "apache-beam": {"all", "all-gpu", "beam", "dataflow"},
+    "google-apitools": {"dataflow"},
     "kserve": {"all", "all-gpu", "server"},
     "docker": {"all", "all-gpu"},
     "kfp-kubernetes": {"all", "all-gpu"},
