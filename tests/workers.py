@@ -15,15 +15,15 @@ import pyarrow.parquet as pq
 
 _SLOWLY = """
 import time
-from nasflow.preprocess.progress import Progress
+from nasflow.preprocess.progress import Part
 
-done = Progress.done
+done = Part.done
 
 def slowly(*args, **kwargs):
     done(*args, **kwargs)
     time.sleep(0.25)
 
-Progress.done = slowly
+Part.done = slowly
 """
 
 

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from nasflow.core.log import fit
+
 
 class Console(io.TextIOBase):
     """Stands in for stdout while kfp's local runner prints what the tasks print.
@@ -26,6 +28,8 @@ class Console(io.TextIOBase):
         self._started = time.monotonic() if started is None else started
         self._partial = ""
         self._guard = threading.Lock()
+        self._live_at: float | None = None
+        """When the last live line was shown; None where the last line is no live one."""
         self.pid: int | None = None
         """Of the task that is running."""
         self.step: str | None = None
@@ -56,13 +60,32 @@ class Console(io.TextIOBase):
             if self._partial:
                 self._line(self._partial)
             self._log.close()
+            if self._live_at is not None and self._shown.isatty():
+                self._shown.write("\n")
         super().close()
 
     def say(self, message: str) -> None:
         """Shows one line of the run's own."""
-        elapsed = int(time.monotonic() - self._started)
-        self._shown.write(f"{elapsed // 60:3d}:{elapsed % 60:02d}  {message}\n")
+        clear = "\r\x1b[K" if self._live_at is not None and self._shown.isatty() else ""
+        self._live_at = None
+        self._shown.write(f"{clear}{self._stamped(message)}\n")
         self._shown.flush()
+
+    def live(self, message: str) -> None:
+        """Shows how far long work is: one line in place on a terminal; elsewhere a line every ten seconds."""
+        now = time.monotonic()
+        if self._shown.isatty():
+            self._shown.write(f"\r\x1b[K{fit(self._stamped(message), self._shown)}")
+            self._shown.flush()
+        elif self._live_at is None or now - self._live_at >= _LIVE_SECONDS:
+            self.say(message)
+        else:
+            return
+        self._live_at = now
+
+    def _stamped(self, message: str) -> str:
+        elapsed = int(time.monotonic() - self._started)
+        return f"{elapsed // 60:3d}:{elapsed % 60:02d}  {message}"
 
     def _line(self, line: str) -> None:
         self._log.write(line + "\n")
@@ -76,11 +99,14 @@ class Console(io.TextIOBase):
                 self.step, self.pid, self.tail = str(record.get("step")), record.get("pid"), []
             case "done" | "failed":
                 self.pid = None
-        if record.get("event") != "failed":  # the run's end tells it, once
+        if record.get("live"):
+            self.live(str(record["message"]))
+        elif record.get("event") != "failed":  # the run's end tells it, once
             self.say(str(record["message"]))
 
 
 _TAIL_LINES = 20
+_LIVE_SECONDS = 10.0
 _KFP_CHATTER = re.compile(r"-+$|\s*$|\d\d:\d\d:\d\d\.\d+ - (INFO|ERROR) - ")
 
 

@@ -5,9 +5,12 @@ runners get the same pipelines, and the shards are the same bytes; so the runner
 """
 
 import contextlib
+import errno
 import importlib.util
 import logging
+import re
 import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -64,35 +67,42 @@ class Engine:
                 [f"preprocess.runner: dataflow's workers cannot see {local!r}; put data and work_dir under gs://"]
             )
 
-    def run(self, stage: str, build: Build, *, parts: int, beside: str) -> None:
+    def run(self, stage: str, build: Build, *, parts: int, beside: str, rows: int | None = None) -> None:
         """Builds a pipeline and runs it to its end.
 
         Args:
             stage: What it does, for the log.
             build: Adds the transforms to an empty pipeline.
             parts: How many parts of the data there are.
-            beside: Marks of progress go beside this URI while the job runs.
+            beside: Marks of progress go beside this URI while the job runs; those of workers in this process go to
+                a temporary folder of this machine.
+            rows: How many rows there are, where that is known.
 
         Raises:
             TryAgainError: stopped by a signal, or one of the time limits is over; the job is cancelled.
             NasflowError: the job failed.
         """
-        options = PipelineOptions(list(self.flags))
         if self._section.runner == "local":
-            # FnApiRunner by name: ``DirectRunner`` would try to download another engine (Prism) first, and with it the
-            # same data would run differently where there is a network.
-            pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
-            build(pipeline, Progress(stage=stage, uri=None))
-            pipeline.run().wait_until_finish()
+            self._run_here(stage, build, parts=parts, rows=rows)
             return
         folder = join(beside.rpartition("/")[0], "progress", f"{stage}-{secrets.token_hex(4)}")
         progress = Progress(stage=stage, uri=folder)
-        pipeline = beam.Pipeline(runner=self._runner(), options=options)
+        pipeline = beam.Pipeline(runner=self._runner(), options=PipelineOptions(list(self.flags)))
         build(pipeline, progress)
         logger.info("preprocess: %s: submitting %d parts to %s", stage, parts, self._section.runner)
-        watch = Watch(progress, parts=parts)
+        watch = Watch(progress, parts=parts, rows=rows)
         with contextlib.closing(watch), _library_errors_are_ours(self._section.runner):
             self._wait(pipeline.run(), stage, watch)
+
+    def _run_here(self, stage: str, build: Build, *, parts: int, rows: int | None) -> None:
+        # FnApiRunner by name: ``DirectRunner`` would try to download another engine (Prism) first, and with it the
+        # same data would run differently where there is a network.
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(list(self.flags)))
+        with tempfile.TemporaryDirectory(prefix="nasflow-progress-") as folder:
+            progress = Progress(stage=stage, uri=folder)
+            build(pipeline, progress)
+            with _library_errors_are_ours("local"), _said_once(), Watch(progress, parts=parts, rows=rows).looking():
+                pipeline.run().wait_until_finish()
 
     def _runner(self) -> Any:
         from apache_beam.runners.runner import create_runner
@@ -137,11 +147,12 @@ class Engine:
                         "worker pool's `python` have Beam and nasflow, and does it see work_dir?"
                     )
         except BaseException:
+            watch.cancel()
             _cancel(result, stage)
             raise
-        watch.look()
         if failure:
             raise failure[0]
+        watch.look(last=True)
 
 
 def _cancel(result: Any, stage: str) -> None:
@@ -164,7 +175,7 @@ def _cancel(result: Any, stage: str) -> None:
 
 @contextlib.contextmanager
 def _library_errors_are_ours(runner: str) -> Iterator[None]:
-    """A runner says everything with a RuntimeError, or with gRPC's own."""
+    """A runner says everything with a RuntimeError, or with gRPC's own; in this process, of the DoFn's own error."""
     import grpc
 
     try:
@@ -175,5 +186,45 @@ def _library_errors_are_ours(runner: str) -> Iterator[None]:
         raise TryAgainError(
             f"preprocess: the connection to the {runner} job server broke ({str(error)[:500]}); run again"
         ) from error
+    except OSError as error:
+        if (ours := of_the_machine(str(error))) is not None:
+            raise ours from error
+        raise
     except RuntimeError as error:
+        if (ours := of_the_machine(str(error))) is not None:
+            raise ours from error
+        if runner == "local":  # a defect of ours: fail loudly, with the stack
+            raise
         raise NasflowError(f"preprocess: the {runner} job failed: {str(error)[-2000:]}") from error
+
+
+@contextlib.contextmanager
+def _said_once() -> Iterator[None]:
+    """Workers in this process log the stack of an error that they then raise: not what a full disk should look like."""
+    workers = logging.getLogger("apache_beam.runners")
+    before = workers.level
+    workers.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        workers.setLevel(before)
+
+
+_ERRNO = re.compile(r"\[Errno (\d+)\] .*")
+
+
+def of_the_machine(message: str) -> NasflowError | None:
+    """What is no defect, in a worker's words: a full disk, a missing permission.
+
+    >>> of_the_machine("OSError: [Errno 28] No space left on device [while running 'ParDo(_Transform)']").exit_code
+    75
+    """
+    for found in _ERRNO.finditer(message):
+        said = found[0].partition(" [while running")[0]
+        if int(found[1]) in (errno.ENOSPC, errno.EDQUOT):
+            return TryAgainError(f"preprocess: {said}; make room in work_dir, then run again: what is there is used")
+        if int(found[1]) in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return UserError(
+                f"preprocess: {said}; the user who runs the workers needs the right, or name another place"
+            )
+    return None

@@ -139,6 +139,7 @@ class Begin(beam.DoFn):
         self._progress.begun()
 
     def process(self, element: Any) -> Iterator[Any]:
+        self._progress.go_on()
         yield element
 
 
@@ -152,14 +153,14 @@ class _Analyse(beam.DoFn):
     def process(self, item: Item) -> Iterator[tuple[int, tuple[int, Any]]]:
         reading = self._reading
         found: Any = Analysis.start(reading.plan)
-        done, dead = 0, 0
+        part = self._progress.part(_place(item), item.index)
         try:
             for rows in reading.rows(item):
-                done, dead = done + rows.rows + len(rows.dead), dead + len(rows.dead)
+                part.add(rows=rows.rows + len(rows.dead), dead=len(rows.dead))
                 found.update(rows, item.role, reading.split, has_test_file=reading.has_test_file, cuts=reading.cuts)
         except DataError as error:
             found = _Problem(index=item.index, message=str(error))
-        self._progress.done(_place(item), item.index, rows=done, dead=dead)
+        part.done()
         yield item.index // _MERGED_TOGETHER, (item.index, found)
 
 
@@ -178,8 +179,10 @@ class _Transform(beam.DoFn):
 
     def _write(self, item: Item) -> ItemResult:
         dead, raw_writer = DeadLetters(), RawWriter(self._uri, item.index)
+        part = self._progress.part(_place(item), item.index)
         with ShardWriter(self._transform, self._uri, item.index) as writer:
             for rows in self._reading.rows(item):
+                part.add(rows=rows.rows + len(rows.dead), dead=len(rows.dead))
                 dead.add(rows.dead)
                 labels = encode_labels(self._transform.label, rows.labels)
                 is_class = np.greater_equal(labels, 0) if self._transform.label.classes else np.ones(rows.rows, bool)
@@ -199,8 +202,8 @@ class _Transform(beam.DoFn):
                         if name == "test":
                             raw_writer.write(kept.take(chosen))
             shards, raw_test = writer.finish(), raw_writer.finish()
-        written = sum(shard.rows for shard in shards.values())
-        self._progress.done(_place(item), item.index, rows=written + dead.total, dead=dead.total, shards=len(shards))
+        part.dead = dead.total  # with the rows whose label is no class
+        part.done(shards=len(shards))
         return ItemResult(index=item.index, shards=shards, raw_test=raw_test, dead=dead)
 
 
@@ -250,8 +253,10 @@ def analyse(reading: Reading, uri: str, engine: Engine) -> Summary:
     return outcome.summary
 
 
-def transform(reading: Reading, spec: TransformSpec, *, data_uri: str, uri: str, engine: Engine) -> list[ItemResult]:
-    """Runs the second pipeline: shards below `data_uri`, the list of them at `uri`.
+def transform(
+    reading: Reading, spec: TransformSpec, *, data_uri: str, uri: str, engine: Engine, rows: int | None = None
+) -> list[ItemResult]:
+    """Runs the second pipeline: shards below `data_uri`, the list of them at `uri`. `rows`: how many it will read.
 
     Raises:
         DataError: a file changed or was damaged since the analysis.
@@ -269,7 +274,7 @@ def transform(reading: Reading, spec: TransformSpec, *, data_uri: str, uri: str,
         )
         results | beam.GroupByKey() | "Write" >> beam.Map(lambda group: _write_results(group[1], uri))
 
-    engine.run("transform", build, parts=len(items), beside=uri)
+    engine.run("transform", build, parts=len(items), beside=uri, rows=rows)
     return _read(uri).results
 
 
@@ -287,8 +292,9 @@ def _place(item: Item) -> str:
 
 
 def _merge(parts: Iterable[tuple[int, Any]]) -> Any:
-    """In the order of the items; the first problem wins."""
-    ordered = [found for _, found in sorted(parts, key=lambda part: part[0])]
+    """In the order of the items; the first problem wins. What a runner delivers twice counts once."""
+    once = dict(parts)
+    ordered = [once[place] for place in sorted(once)]
     if problems := [found for found in ordered if isinstance(found, _Problem)]:
         return problems[0]
     whole = ordered[0]
@@ -315,7 +321,8 @@ def _write_cuts(found: Any, uri: str, split: SplitSection, *, has_test_file: boo
 
 
 def _write_results(results: Iterable[Any], uri: str) -> None:
-    ordered = sorted(results, key=lambda result: result.index)
+    once = {result.index: result for result in results}  # what a runner delivers twice, and wrote to one place
+    ordered = [once[index] for index in sorted(once)]
     problems = [result for result in ordered if isinstance(result, _Problem)]
     _write(_Outcome(problems=problems, results=[] if problems else ordered), uri)
 

@@ -63,7 +63,7 @@ def test_scripts_stop_at_the_first_failure(script: str) -> None:
 def test_ci_refuses_a_stage_that_it_does_not_know() -> None:
     result = subprocess.run([REPOSITORY / ".ci/run", "tset"], capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert "no stage tset; the stages are: setup check test images slow docker" in result.stderr
+    assert "no stage tset; the stages are: setup check test images slow flink docker" in result.stderr
     assert "CI: FAILED (exit code 2)" in result.stdout
 
 

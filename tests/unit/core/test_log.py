@@ -50,3 +50,28 @@ def test_a_person_gets_plain_text_and_libraries_stay_silent() -> None:
 
     assert stream.getvalue().endswith(" epoch 1\n")
     assert "noise" not in stream.getvalue()
+
+
+def test_a_live_line_is_replaced_by_the_next_line() -> None:
+    stream = io.StringIO()
+    log.set_up(stream=stream, json_lines=False)
+    logger = logging.getLogger("nasflow")
+    logger.handlers[0].setFormatter(logging.Formatter("%(message)s"))
+
+    logger.info("1 of 2", extra={"live": True})
+    logger.info("2 of 2", extra={"live": True})
+    logger.info("done")
+    logger.info("more")
+
+    assert stream.getvalue() == "1 of 2\r\x1b[K2 of 2\r\x1b[Kdone\nmore\n"
+
+
+def test_a_live_line_at_the_end_is_a_whole_line() -> None:
+    stream = io.StringIO()
+    log.set_up(stream=stream, json_lines=False)
+    logger = logging.getLogger("nasflow")
+
+    logger.info("1 of 2", extra={"live": True})
+    logger.handlers[0].close()
+
+    assert stream.getvalue().endswith("1 of 2\n")

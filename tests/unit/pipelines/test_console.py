@@ -1,5 +1,6 @@
 import io
 import json
+import time
 
 from nasflow_pipelines.console import Console
 
@@ -37,10 +38,35 @@ def test_the_tail_starts_anew_with_each_step_and_is_short(tmp_path):
 
 
 def test_time_since_the_start_is_minutes_and_seconds(tmp_path):
-    import time
-
     shown = io.StringIO()
     console = Console(tmp_path / "run.log", shown, started=time.monotonic() - 125.2)
     console.say("hello")
     console.close()
     assert shown.getvalue() == "  2:05  hello\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_live_lines_take_one_place_on_a_terminal(tmp_path):
+    shown = Terminal()
+    console = Console(tmp_path / "run.log", shown)
+    for part in (1, 2):
+        console.write(line(f"part {part}", live=True) + "\n")
+    console.write(line("done") + "\n")
+    console.close()
+    assert shown.getvalue() == "\r\x1b[K  0:00  part 1\r\x1b[K  0:00  part 2\r\x1b[K  0:00  done\n"
+
+
+def test_live_lines_are_few_elsewhere_and_all_in_the_log(tmp_path, monkeypatch):
+    now, shown = [100.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    console = Console(tmp_path / "run.log", shown)
+    for second in range(25):
+        now[0] = 100.0 + second
+        console.write(line(f"part {second}", live=True) + "\n")
+    console.close()
+    assert [each[8:] for each in shown.getvalue().splitlines()] == ["part 0", "part 10", "part 20"]
+    assert (tmp_path / "run.log").read_text().count("part ") == 25

@@ -14,7 +14,6 @@ from nasflow.core.spec import PreprocessSection
 from nasflow.core.workspace import step_key
 from nasflow.preprocess import step
 from nasflow.preprocess.engine import Engine
-from nasflow.preprocess.progress import Progress, Reached, Watch
 from nasflow.preprocess.spec import PreprocessSpec
 
 LOOPBACK = {"job_endpoint": "embed", "environment_type": "LOOPBACK"}
@@ -122,24 +121,6 @@ def test_the_runner_is_no_part_of_what_names_the_work() -> None:
         for section in (_section("local"), _section("portable", **LOOPBACK), _section("dataflow", **DATAFLOW))
     }
     assert len(keys) == 1
-
-
-def test_progress_counts_a_part_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    now = [0.0]
-    progress = Progress(stage="transform", uri=str(tmp_path / "marks"))
-    watch = Watch(progress, parts=3, clock=lambda: now[0])
-    assert watch.look() == Reached(begun=False)
-    progress.begun()
-    assert watch.look() == Reached(begun=True)
-    for _ in range(2):  # delivered twice
-        progress.done("a.csv", 0, rows=100, dead=1, shards=3)
-    progress.done("b.csv", 1, rows=50, dead=0, shards=2)
-    now[0] = 10.0
-    with caplog.at_level("INFO", logger="nasflow.preprocess.progress"):
-        assert watch.look() == Reached(begun=True, parts=2, rows=150, dead=1, shards=5)
-    assert "transform 2 of 3 parts, 150 rows (15 rows/s), 5 shards, 1 dead letters" in caplog.text
-    watch.close()
-    assert not list((tmp_path / "marks").iterdir())
 
 
 def test_loopback_workers_write_the_same_bytes(tmp_path: Path) -> None:
