@@ -113,7 +113,7 @@ def _run(elements: Iterable[Any], work: beam.DoFn, uri: str, engine: Engine) -> 
     def build(pipeline: beam.Pipeline, progress: Progress) -> None:
         begun = pipeline | beam.Create(parts) | beam.Reshuffle() | beam.ParDo(Begin(progress))
         keyed = begun | beam.ParDo(work) | beam.Map(lambda result: (0, result))
-        keyed | beam.GroupByKey() | "Write" >> beam.Map(lambda group: _write(uri, sorted(group[1])))
+        keyed | beam.GroupByKey() | "Write" >> beam.Map(lambda group: _write(uri, sorted(dict(group[1]).items())))
 
     engine.run("drops", build, parts=len(parts), beside=uri)
     return [(place, found) for place, found in json.loads(storage_for(uri).read(uri))]

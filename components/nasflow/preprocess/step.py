@@ -1,13 +1,14 @@
 """The preprocess step: raw data in, a Dataset out."""
 
+import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nasflow.core.artifacts import SPLITS, Dataset
-from nasflow.core.errors import DataError, NasflowError
+from nasflow.core.errors import DataError, NasflowError, TryAgainError
 from nasflow.core.storage import storage_for
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.golden import GOLDEN_ROWS, Golden
@@ -32,12 +33,16 @@ def run(spec: PreprocessSpec, *, work_dir: str, output: str) -> Dataset:
 
     Raises:
         DataError: the data cannot be used; the message names file, row and column where it knows them.
+        TryAgainError: a file changed while it was read.
     """
     sources = find(spec.data, spec.task)
     earlier = None if spec.data.compare_with is None else Dataset.read(spec.data.compare_with)
 
+    fingerprints = sources.fingerprints()
+
     def produce(place: Place) -> tuple[Dataset, Mapping[str, bytes]]:
-        return _produce(spec, sources, place, earlier)
+        with _unchanged(sources, fingerprints):
+            return _produce(spec, sources, place, earlier)
 
     return run_once(
         "preprocess",
@@ -45,10 +50,35 @@ def run(spec: PreprocessSpec, *, work_dir: str, output: str) -> Dataset:
         produce,
         spec=spec,
         inputs={} if earlier is None else {"earlier": earlier},
-        sources=sources.fingerprints(),
+        sources=fingerprints,
         work_dir=work_dir,
         output=output,
     )
+
+
+@contextlib.contextmanager
+def _unchanged(sources: Sources, before: Mapping[str, str]) -> Iterator[None]:
+    """The data is read more than once. Were it another the second time, statistics and shards would not fit together,
+    and the Dataset would stand for files that nobody has any more."""
+
+    def check(cause: BaseException | None = None) -> None:
+        try:
+            now: Mapping[str, str] = sources.fingerprints()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise TryAgainError(f"preprocess: {error}: removed while the data was read; run again") from error
+        if changed := sorted(name for name, fingerprint in before.items() if now.get(name) != fingerprint):
+            more = f" (and {len(changed) - 1:,} more)" if len(changed) > 1 else ""
+            raise TryAgainError(
+                f"preprocess: {changed[0]}{more} changed while it was read; run again when nobody writes to it"
+            ) from cause
+
+    try:
+        yield
+    except NasflowError as error:
+        if not isinstance(error, TryAgainError):
+            check(error)
+        raise
+    check()
 
 
 def _produce(
@@ -79,7 +109,12 @@ def _produce(
     schema, transform = fit.fit(plan, summary, spec.data, leaking=found.leaking if optimise.drop_leaks else {})
     logger.info("preprocess: transforming %s rows", f"{summary.rows:,}")
     results = pipeline.transform(
-        reading, transform, data_uri=place.at("data"), uri=place.at("work", "transform.json"), engine=engine
+        reading,
+        transform,
+        data_uri=place.at("data"),
+        uri=place.at("work", "transform.json"),
+        engine=engine,
+        rows=summary.rows,
     )
     dead = DeadLetters()
     for result in results:
