@@ -39,7 +39,7 @@ def made_here(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Mapping[st
     process = _start(folder, train, {})
     assert process.wait(300) == 0, _said(folder)
     shards = dataset_of(folder / "work")
-    assert len(shards) == 3 * FILES
+    assert len(shards) == 4 * FILES  # three splits, and the test rows as they came
     return train, shards
 
 
