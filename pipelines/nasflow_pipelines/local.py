@@ -53,7 +53,7 @@ def check_inputs(experiment: ExperimentSpec, *, file: Path) -> None:
 
     problems = list(header.check(experiment.data, experiment.task))
     try:
-        check_space(experiment.search.space, experiment.task)
+        check_space(experiment.search.space, experiment.task, experiment.search.space_settings)
     except SpecError as error:
         problems += error.problems
     try:

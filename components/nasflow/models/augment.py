@@ -10,11 +10,11 @@ Images = NDArray[np.uint8]
 
 def augments(recipe: Recipe) -> bool:
     """Whether the recipe changes images at all."""
-    return recipe.flip or recipe.shift > 0 or recipe.cutout > 0
+    return recipe.flip or recipe.shift > 0 or recipe.cutout > 0 or recipe.brightness > 0 or recipe.contrast > 0
 
 
 def augment(images: Images, recipe: Recipe, fill: NDArray[np.uint8], rng: np.random.Generator) -> Images:
-    """A changed copy: flips, then shifts, then cutout. Each image draws its own.
+    """A changed copy: flips, then shifts, then brightness and contrast, then cutout. Each image draws its own.
 
     images: uint8 [rows, height, width, channels]; fill: uint8 [channels], what a cutout leaves.
     """
@@ -22,6 +22,8 @@ def augment(images: Images, recipe: Recipe, fill: NDArray[np.uint8], rng: np.ran
         images = _flip(images, rng)
     if recipe.shift:
         images = _shift(images, recipe.shift, rng)
+    if recipe.brightness or recipe.contrast:
+        images = _light(images, recipe.brightness, recipe.contrast, rng)
     if recipe.cutout:
         images = _cutout(images, recipe.cutout, fill, rng)
     return images
@@ -40,6 +42,16 @@ def _shift(images: Images, pixels: int, rng: np.random.Generator) -> Images:
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
     down, right = rng.integers(0, 2 * pixels + 1, (2, rows))
     return np.ascontiguousarray(windows[np.arange(rows), down, right].transpose(0, 2, 3, 1))
+
+
+def _light(images: Images, brightness: float, contrast: float, rng: np.random.Generator) -> Images:
+    """Pixels p become m + (p − m)(1 + c) + 255 b, m the image's mean, b and c uniform in ±brightness, ±contrast."""
+    shape = (len(images), 1, 1, 1)
+    shift = rng.uniform(-brightness, brightness, shape).astype(np.float32) * 255
+    factor = 1 + rng.uniform(-contrast, contrast, shape).astype(np.float32)
+    mean = images.mean(axis=(1, 2, 3), dtype=np.float32, keepdims=True)
+    changed: NDArray[np.float32] = np.clip(np.rint(mean + (images - mean) * factor + shift), 0, 255)
+    return changed.astype(np.uint8)
 
 
 def _cutout(images: Images, side: int, fill: NDArray[np.uint8], rng: np.random.Generator) -> Images:

@@ -20,6 +20,7 @@ from nasflow.core.spec import Metric
 from nasflow.data.tensors import OutputSpec, Tensors
 from nasflow.models.augment import augment, augments
 from nasflow.models.backup import Backup
+from nasflow.models.class_weights import weighted
 from nasflow.models.predict import predict
 from nasflow.models.trainer import Trainer
 from nasflow.spaces.architecture import Recipe
@@ -91,6 +92,7 @@ def fit(
     batch = min(recipe.batch_size, train.rows, max(_LEAST_BATCH, train.rows // _LEAST_STEPS))
     steps = train.rows // batch
     metric = metric or ("rmse" if output.classes is None else "accuracy")
+    output = weighted(output, recipe, train.labels)
     trainer = Trainer(model, recipe, output, batch=batch, steps=epochs * steps)
     data = _Rows(train.only(model.input), recipe, output, batch)
 

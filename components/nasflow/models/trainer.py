@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from nasflow.core.errors import TrialFailedError
 from nasflow.data.tensors import OutputSpec
 from nasflow.models.build import MEMBERS
-from nasflow.models.schedule import Schedule
+from nasflow.models.mixing import Mixing
+from nasflow.models.optimizers import make_optimizer
 from nasflow.spaces.architecture import Recipe
 
 _NOT_DECAYED = ("bias", "gamma", "beta")
@@ -33,7 +33,7 @@ class Trainer:
         self._output = output
         packed = any(layer.name == MEMBERS for layer in model.layers)
         self._learner = keras.Model(model.input, model.get_layer(MEMBERS).output) if packed else model
-        self.optimizer = _optimizer(recipe, steps)
+        self.optimizer = make_optimizer(recipe, steps)
         # By the variables themselves: name patterns match parts of paths, and have switched all decay off before.
         kept = [variable for variable in model.trainable_variables if variable.name in _NOT_DECAYED]
         self.optimizer.exclude_from_weight_decay(var_list=kept)
@@ -93,8 +93,10 @@ class Trainer:
 
     def _step(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         variables = [variable.value for variable in self.model.trainable_variables]
+        mixing = Mixing.draw(self._recipe.mixup, self.optimizer.iterations.value) if "image" in inputs else None
         with tf.GradientTape() as tape:
-            loss = self._loss(labels, self._learner(inputs, training=True))
+            answers = self._learner(mixing.inputs(inputs) if mixing else inputs, training=True)
+            loss = mixing.loss(self._loss, labels, answers) if mixing else self._loss(labels, answers)
         self.optimizer.apply(tape.gradient(loss, variables))
         if self._averages:
             self._average()
@@ -122,16 +124,6 @@ class Trainer:
         keep = tf.minimum(float(self._recipe.ema or 0.0), (1 + step) / (10 + step))
         for average, variable in zip(self._averages, self.model.trainable_variables, strict=True):
             average.assign_sub((1 - keep) * (average - variable.value))
-
-
-def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    rate = Schedule(recipe.schedule, peak=recipe.learning_rate, steps=steps)
-    match recipe.optimizer:
-        case "adamw":
-            return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
-        case "sgd":
-            return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
-    raise TrialFailedError(f"recipe.optimizer: unknown {recipe.optimizer!r}; use adamw or sgd")
 
 
 def _slice(values: tf.Tensor, start: tf.Tensor, rows: int) -> tf.Tensor:

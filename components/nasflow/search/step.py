@@ -79,7 +79,13 @@ def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, 
 def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
     """The study of a place, as far as it got."""
     transform = read_transform(dataset)
-    space = get_space(spec.search.space, task=spec.task, inputs=transform.inputs, output=transform.output)
+    space = get_space(
+        spec.search.space,
+        task=spec.task,
+        inputs=transform.inputs,
+        output=transform.output,
+        settings=spec.search.space_settings,
+    )
     ledger = Ledger(place.at(LEDGER))
     return Study(
         space=space,

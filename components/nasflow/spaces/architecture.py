@@ -39,6 +39,7 @@ class Recipe:
     """How the architecture is trained."""
 
     optimizer: str = "adamw"
+    """See `nasflow.models.optimizers`."""
     learning_rate: float = 2e-3
     """The peak of the schedule."""
     weight_decay: float = 0.05
@@ -54,6 +55,14 @@ class Recipe:
     """Random shifts by up to so many pixels (images)."""
     cutout: int = 0
     """Side of a random square set to the mean (images)."""
+    brightness: float = 0.0
+    """Random change of all pixels by up to this share of 255 (images)."""
+    contrast: float = 0.0
+    """Random change of the distance from an image's mean by up to this share (images)."""
+    mixup: float = 0.0
+    """α of mixup (Zhang et al. 2018): each image becomes a mean of two, weighted by Beta(α, α); 0: off (images)."""
+    class_weights: bool = False
+    """Whether a row counts rows / (classes · rows of its class) in the loss, unless the data brings weights."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

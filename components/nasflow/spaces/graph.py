@@ -1,5 +1,6 @@
 """Writes the nodes of an architecture one after the other."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from nasflow.spaces.architecture import Architecture, Node, Recipe
@@ -16,6 +17,10 @@ class Graph:
         name = f"{op}_{len(self._nodes)}"
         self._nodes.append(Node(name=name, op=op, inputs=sources, settings=settings))
         return name
+
+    def sum(self, sources: Sequence[str]) -> str:
+        """Their sum; one alone is its own."""
+        return self.add("add", *sources) if len(sources) > 1 else sources[0]
 
     def finish(self, source: str, recipe: Recipe) -> Architecture:
         """Puts the output on `source`; nodes that do not lead there are left out."""

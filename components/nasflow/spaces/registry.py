@@ -1,62 +1,123 @@
 """Spaces by name, as the YAML's `search.space` gives them."""
 
+import dataclasses
 import difflib
+import functools
 import importlib
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal
 
 from nasflow.core.errors import SpecError
 from nasflow.core.spec import Task
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.spaces._base import Space
+from nasflow.spaces.cell import DARTS, NASBENCH201, CellSpace
 from nasflow.spaces.cnn import CnnSpace
 from nasflow.spaces.mlp import MlpSpace
 
-NAMES = ("auto", "cnn", "mlp")
+Kind = Literal["images", "a table"]
 
 
-def check_space(name: str, task: Task) -> None:
-    """Refuses a name that no space has, or one that does not fit the task.
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Entry:
+    make: Callable[..., Space]
+    """Called with `inputs`, `output` and the space's settings."""
+    takes: Kind
+
+
+_SPACES: Mapping[str, _Entry] = MappingProxyType(
+    {
+        "cnn": _Entry(CnnSpace, "images"),
+        "cell": _Entry(CellSpace, "images"),
+        "nasbench201": _Entry(
+            functools.partial(
+                CellSpace, topology="dense", nodes=4, operations=NASBENCH201, stages=3, cells=5, width=16, recipe="none"
+            ),
+            "images",
+        ),
+        "darts": _Entry(
+            functools.partial(
+                CellSpace, topology="pairs", nodes=4, operations=DARTS, stages=3, cells=2, width=16, recipe="none"
+            ),
+            "images",
+        ),
+        "mlp": _Entry(MlpSpace, "a table"),
+    }
+)
+NAMES = ("auto", *_SPACES)
+
+
+def check_space(name: str, task: Task, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Refuses a name that no space has, one that does not fit the task, and settings that it does not have.
 
     Raises:
         SpecError: with the known names, the closest first.
     """
-    images = task == "image_classification"
-    if name == "cnn" and not images:
-        raise SpecError([f"search.space: cnn needs images, got task {task}; use mlp or auto"])
-    if name == "mlp" and images:
-        raise SpecError([f"search.space: mlp needs a table, got task {task}; use cnn or auto"])
-    if ":" in name or name in NAMES:
+    name = _chosen(name, task)
+    if ":" in name:
         return
-    close = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise SpecError(
-        [f"search.space: unknown space {name!r}; {hint}Known: {', '.join(NAMES)}, or package.module:factory"]
-    )
+    if name not in _SPACES:
+        close = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise SpecError(
+            [f"search.space: unknown space {name!r}; {hint}Known: {', '.join(NAMES)}, or package.module:factory"]
+        )
+    takes, has = _SPACES[name].takes, _kind(task)
+    if takes != has:
+        fitting = [other for other, entry in _SPACES.items() if entry.takes == has]
+        raise SpecError([f"search.space: {name} needs {takes}, got task {task}; use {', '.join(fitting)} or auto"])
+    _check_settings(name, settings)
 
 
-def get_space(name: str, *, task: Task, inputs: InputSpec, output: OutputSpec) -> Space:
-    """The space of that name: `auto` (by the task), `cnn`, `mlp` or ``package.module:factory``.
+def get_space(
+    name: str,
+    *,
+    task: Task,
+    inputs: InputSpec,
+    output: OutputSpec,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> Space:
+    """The space of that name: `auto` (by the task), one of `NAMES`, or ``package.module:factory``.
 
-    A factory is called as ``factory(inputs=..., output=...)`` and returns a Space.
+    A factory is called as ``factory(inputs=..., output=..., **settings)`` and returns a Space.
 
     Raises:
-        SpecError: no such space, or it does not fit the task.
+        SpecError: no such space, it does not fit the task, or its settings describe none.
     """
-    check_space(name, task)
-    if name == "auto":
-        name = "cnn" if task == "image_classification" else "mlp"
-    if ":" in name:
-        return _from_factory(name, inputs, output)
-    return CnnSpace(inputs=inputs, output=output) if name == "cnn" else MlpSpace(inputs=inputs, output=output)
-
-
-def _from_factory(name: str, inputs: InputSpec, output: OutputSpec) -> Space:
-    module_name, _, attribute = name.partition(":")
+    check_space(name, task, settings)
+    name = _chosen(name, task)
+    make = _imported(name) if ":" in name else _SPACES[name].make
     try:
-        factory: Any = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SpecError([f"search.space: cannot import {name!r} ({error}); is its package on PYTHONPATH?"]) from error
-    space = factory(inputs=inputs, output=output)
+        space = make(inputs=inputs, output=output, **settings)
+    except (TypeError, ValueError) as error:
+        raise SpecError([f"search.space_settings: {name} cannot be made with {dict(settings)!r}: {error}"]) from error
     if not isinstance(space, Space):
         raise SpecError([f"search.space: {name!r} returned {type(space).__name__}; it must return a nasflow Space"])
     return space
+
+
+def _chosen(name: str, task: Task) -> str:
+    if name != "auto":
+        return name
+    return "cnn" if _kind(task) == "images" else "mlp"
+
+
+def _kind(task: Task) -> Kind:
+    return "images" if task == "image_classification" else "a table"
+
+
+def _check_settings(name: str, settings: Mapping[str, Any]) -> None:
+    known = [key for key in inspect.signature(_SPACES[name].make).parameters if key not in ("inputs", "output")]
+    if unknown := [key for key in settings if key not in known]:
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        raise SpecError([f"search.space_settings.{unknown[0]}: {name} has no such setting; {has}"])
+
+
+def _imported(name: str) -> Any:
+    module_name, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SpecError([f"search.space: cannot import {name!r} ({error}); is its package on PYTHONPATH?"]) from error

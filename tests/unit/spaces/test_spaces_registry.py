@@ -66,7 +66,7 @@ def test_a_factory_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("cnn", TABLE, "cnn needs images"),
         ("mlp", IMAGE, "mlp needs a table"),
-        ("transformer", TABLE, "unknown space 'transformer'; Known: auto, cnn, mlp"),
+        ("transformer", TABLE, "unknown space 'transformer'; Known: auto, cnn, cell"),
         ("no_such_module:make", TABLE, "cannot import"),
         ("math:no_such_name", TABLE, "cannot import"),
     ],
