@@ -14,6 +14,8 @@ BATCH_ROWS = 65_536
 SAMPLE_ROWS = 20_000
 """Rows of a file that types are inferred from."""
 IMAGE = "image"
+TEXT = "text"
+"""The column of sources whose rows are texts."""
 
 Role: TypeAlias = Literal["train", "test"]
 

@@ -11,17 +11,21 @@ from typing import cast
 from nasflow.core.errors import DataError
 from nasflow.core.spec import DataSection, Task
 from nasflow.core.storage import absolute, is_local, local_path, storage_for
-from nasflow.preprocess.sources import samples
+from nasflow.preprocess.sources import sample_texts, samples
 from nasflow.preprocess.sources._base import ImageSource, Role, Source, TableSource
 from nasflow.preprocess.sources.arrays import ArrayImages, ArrayTable, has_test
 from nasflow.preprocess.sources.arrow_files import ArrowSource
 from nasflow.preprocess.sources.csv_files import CsvSource
 from nasflow.preprocess.sources.files import COMPRESSED
 from nasflow.preprocess.sources.idx import IdxSource, is_idx, labels_file
-from nasflow.preprocess.sources.image_folder import SUFFIXES, ImageFolder, class_images
+from nasflow.preprocess.sources.image_folder import SUFFIXES, ImageFolder, class_images, class_of
 from nasflow.preprocess.sources.image_table import ImageTable, image_fingerprints
 from nasflow.preprocess.sources.json_lines import JsonLines
 from nasflow.preprocess.sources.parquet_files import ParquetSource
+from nasflow.preprocess.sources.sample_texts import SampleTexts
+from nasflow.preprocess.sources.text_folder import SUFFIXES as TEXTS
+from nasflow.preprocess.sources.text_folder import TextFolder, class_texts
+from nasflow.preprocess.sources.text_lines import TextLines
 from nasflow.preprocess.sources.tfrecords import TfRecords
 
 _PARQUET = (".parquet", ".pq")
@@ -29,10 +33,11 @@ _CSV = tuple(kind + packed for kind in (".csv", ".tsv") for packed in ("", *COMP
 _JSON = tuple(kind + packed for kind in (".jsonl", ".ndjson") for packed in ("", *COMPRESSED))
 _ARROW = (".arrow", ".feather", ".ipc")
 _TFRECORD = tuple(kind + packed for kind in (".tfrecord", ".tfrecords") for packed in ("", ".gz"))
+_LINES = tuple(kind + packed for kind in TEXTS for packed in ("", *COMPRESSED))
 _TABLES = (*_PARQUET, *_CSV, *_JSON, *_ARROW, *_TFRECORD)
 _KNOWN = (
-    "Parquet, CSV, JSON lines (.jsonl), Arrow IPC (.arrow, .feather), TFRecord, .npz, IDX images, a folder of image "
-    "folders, or sample:NAME"
+    "Parquet, CSV, JSON lines (.jsonl), Arrow IPC (.arrow, .feather), TFRecord, .npz, IDX images, labelled lines "
+    "(.txt), a folder of image or text folders, or sample:NAME"
 )
 _WILD = re.compile(r"[*?\[]")
 
@@ -61,7 +66,7 @@ class Sources:
         """Of every file, for the step's reuse key."""
         found = {file: storage_for(file).fingerprint(file) for s in self.by_role.values() for file in s.files}
         for role, source in self.by_role.items():
-            if isinstance(source, samples.SampleTable | samples.SampleImages):
+            if isinstance(source, samples.SampleTable | samples.SampleImages | SampleTexts):
                 found[role] = samples.fingerprint(source.name)
             if isinstance(source, ImageTable):
                 found |= image_fingerprints(source)
@@ -113,21 +118,32 @@ def _find(key: str, uri: str, data: DataSection, task: Task) -> Source:
         name = samples.check_name(uri, label)
         if task == "image_classification" and name == "digits":
             return samples.SampleImages(name=name)
-        return samples.SampleTable(name=name)
+        return SampleTexts() if name == sample_texts.NAME else samples.SampleTable(name=name)
     root = absolute(uri)
     files, is_folder = _files(key, uri, root)
     if all(is_idx(file) for file in files):
         if len(files) > 1:
             raise DataError(f"{key}: {uri!r} matches {len(files)} IDX files; name one")
         return IdxSource(files=(files[0], labels_file(files[0])), label=label)
+    if is_folder and task != "image_classification" and (texts := _texts(root, files)):
+        return TextFolder(root=root, label=label, files=class_texts(root, texts))
     tables = [file for file in files if file.lower().endswith(_TABLES)]
     if is_folder and data.image is not None and not tables:
         raise DataError(f"data.image: the folder {uri!r} holds no table; name the table of paths and labels")
     if is_folder and not tables:
         if any(file.lower().endswith(SUFFIXES) for file in files) or task == "image_classification":
             return ImageFolder(root=root, label=label, files=class_images(root, files))
+        if lines := [file for file in files if file.lower().endswith(_LINES)]:
+            return TextLines.of(tuple(lines), label)
         raise DataError(f"{key}: the folder {uri!r} holds no table; nasflow reads {_KNOWN}")
     return _by_suffix(key, uri, tables if is_folder else files, data, task)
+
+
+def _texts(root: str, files: list[str]) -> list[str]:
+    """The text files of a folder that holds no tables or images; none, where they are not in class folders."""
+    texts = [file for file in files if file.lower().endswith(TEXTS)]
+    others = [file for file in files if file.lower().endswith((*_TABLES, *SUFFIXES))]
+    return texts if texts and not others and any(class_of(root, file) for file in texts) else []
 
 
 def _by_suffix(key: str, uri: str, files: list[str], data: DataSection, task: Task) -> Source:
@@ -139,6 +155,8 @@ def _by_suffix(key: str, uri: str, files: list[str], data: DataSection, task: Ta
             return ParquetSource(files=tuple(files))
         case "CSV":
             return CsvSource(files=tuple(files), options=data.csv)
+        case "text lines":
+            return TextLines.of(tuple(files), data.label)
         case "JSON lines":
             return JsonLines.of(tuple(files), data.label)
         case "Arrow IPC":
@@ -155,7 +173,14 @@ def _by_suffix(key: str, uri: str, files: list[str], data: DataSection, task: Ta
 
 def _suffix_kind(file: str) -> str:
     name = file.lower()
-    forms = {"Parquet": _PARQUET, "CSV": _CSV, "JSON lines": _JSON, "Arrow IPC": _ARROW, "TFRecord": _TFRECORD}
+    forms = {
+        "Parquet": _PARQUET,
+        "CSV": _CSV,
+        "JSON lines": _JSON,
+        "Arrow IPC": _ARROW,
+        "TFRecord": _TFRECORD,
+        "text lines": _LINES,
+    }
     for form, suffixes in forms.items():
         if name.endswith(suffixes):
             return form

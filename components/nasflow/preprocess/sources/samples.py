@@ -13,7 +13,7 @@ from nasflow.preprocess.sources._base import ImageShape, Piece, Profile, RowBatc
 from nasflow.preprocess.sources.arrays import image_batch
 
 PREFIX = "sample:"
-NAMES = ("digits", "breast_cancer", "wine", "iris", "diabetes")
+NAMES = ("digits", "breast_cancer", "wine", "iris", "diabetes", "docstrings")
 LABEL = "target"
 _DIGITS_MAX = 16
 
