@@ -88,5 +88,5 @@ def table_files(folder: Path, *, files: int, rows: int = 2000) -> str:
 def dataset_of(work: Path) -> Mapping[str, bytes]:
     """Every shard below a work dir, by its path in the dataset."""
     (place,) = (work / "preprocess").glob("*/manifest.json")
-    shards = (place.parent / "data").rglob("*.parquet")
+    shards = (place.parent / "data").rglob("part-*")
     return {str(path.relative_to(place.parent)): path.read_bytes() for path in shards}

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from nasflow.core.artifacts import SPLITS, Shard, Split
+from nasflow.core.artifacts import Shard, Split
 from nasflow.core.errors import DataError, UserError
 from nasflow.core.spec import SplitSection
 from nasflow.core.storage import storage_for
-from nasflow.data.apply import apply, encode_labels
+from nasflow.data.apply import apply_columns, encode_labels
 from nasflow.data.reader import IMAGE
 from nasflow.data.transform import TransformSpec
 from nasflow.preprocess.analysis import Analysis, place_rows
@@ -27,10 +27,10 @@ from nasflow.preprocess.engine import Engine
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.progress import Progress
 from nasflow.preprocess.raw_shards import RawWriter
-from nasflow.preprocess.shards import ShardWriter, to_batch
+from nasflow.preprocess.shards import ShardWriter
 from nasflow.preprocess.sources._base import Piece, Role
 from nasflow.preprocess.sources.find import Sources
-from nasflow.preprocess.split import priorities
+from nasflow.preprocess.split import TEST, priorities
 from nasflow.preprocess.split_survey import Cuts, Survey
 from nasflow.preprocess.summary import Summary
 
@@ -194,13 +194,8 @@ class _Transform(beam.DoFn):
                 kept = rows.take(known) if len(unseen) else rows
                 places = self._reading.placed(kept, item.role)
                 raw = kept.raw if kept.images is None else {IMAGE: kept.images}
-                batch = to_batch(apply(self._transform, raw), labels[known], self._transform)
-                for number, name in enumerate(SPLITS):
-                    chosen = np.flatnonzero(places == number)
-                    if len(chosen):
-                        writer.write(name, batch if len(chosen) == kept.rows else batch.take(chosen))
-                        if name == "test":
-                            raw_writer.write(kept.take(chosen))
+                writer.write(apply_columns(self._transform, raw), labels[known], places)
+                raw_writer.write(kept.take(np.flatnonzero(places == TEST)))
             shards, raw_test = writer.finish(), raw_writer.finish()
         part.dead = dead.total  # with the rows whose label is no class
         part.done(shards=len(shards))

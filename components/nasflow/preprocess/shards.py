@@ -1,70 +1,41 @@
-"""Writes the transformed rows of one piece: a Parquet shard for each split, the same bytes every time."""
+"""Writes the transformed rows of one piece: a shard for each split, the same bytes every time."""
 
+import contextlib
+import hashlib
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS, Shard, Split
-from nasflow.core.storage import join, sha256_of, storage_for
-from nasflow.data.reader import LABEL, columns
-from nasflow.data.tensors import dtype_of, is_whole
+from nasflow.core.storage import join, storage_for
+from nasflow.data.layout import SUFFIX, Stored, layout, schema
+from nasflow.data.tensors import is_whole
 from nasflow.data.transform import TransformSpec
 
 GROUP_ROWS = 16_384
-_GROUP_BYTES = 64 << 20
-
-
-def shard_schema(transform: TransformSpec) -> pa.Schema:
-    """The columns of a shard; see `nasflow.data.reader`."""
-    fields = []
-    for tensor, names in columns(transform).items():
-        dtype = np.dtype(dtype_of(tensor))
-        if is_whole(tensor):
-            size = int(np.prod(transform.inputs.shape(tensor))) * dtype.itemsize
-            fields.append(pa.field(names[0], pa.binary(size), nullable=False))
-        else:
-            fields += [pa.field(name, pa.from_numpy_dtype(dtype), nullable=False) for name in names]
-    kind = pa.float64() if transform.label.classes is None else pa.int32()
-    return pa.schema([*fields, pa.field(LABEL, kind, nullable=False)])
-
-
-def to_batch(
-    tensors: dict[str, NDArray[np.generic]], labels: NDArray[np.generic], transform: TransformSpec
-) -> pa.RecordBatch:
-    """Tensors and labels as a batch of `shard_schema`."""
-    schema = shard_schema(transform)
-    arrays = []
-    for tensor, names in columns(transform).items():
-        values = tensors[tensor]
-        if is_whole(tensor):
-            flat = pa.py_buffer(np.ascontiguousarray(values).reshape(-1))
-            arrays.append(pa.FixedSizeBinaryArray.from_buffers(schema.field(names[0]).type, len(values), [None, flat]))
-        else:
-            arrays += [pa.array(np.ascontiguousarray(values[:, place])) for place in range(len(names))]
-    return pa.RecordBatch.from_arrays([*arrays, pa.array(labels)], schema=schema)
+_GROUP_BYTES = 8 << 20
+_BLOCK = 2_048
+"""Rows that are laid side by side at once: they stay in the processor's cache while their columns come in."""
 
 
 class ShardWriter:
     """The shards of one piece, written to a temporary folder and uploaded whole by `finish`.
 
-    Row groups are cut at a fixed number of rows, so that the size of the batches that come in leaves no trace.
+    Record batches are cut at a fixed number of rows, so that the size of the batches that come in leaves no trace.
     """
 
     def __init__(self, transform: TransformSpec, uri: str, index: int) -> None:
         self._uri, self._index = uri, index
-        self._schema = shard_schema(transform)
-        row_bytes = sum(field.type.bit_width // 8 for field in self._schema)
+        self._stored = layout(transform)
+        row_bytes = sum(max(1, one.size) * np.dtype(one.dtype).itemsize for one in self._stored)
         self._group_rows = max(64, min(GROUP_ROWS, _GROUP_BYTES // row_bytes))
-        self._plain = {field.name for field in self._schema if not pa.types.is_integer(field.type)}
-        self._pending: dict[str, list[pa.RecordBatch]] = {name: [] for name in SPLITS}
-        self._writers: dict[str, Any] = {}
-        self._rows = dict.fromkeys(SPLITS, 0)
+        self._files: dict[Split, _File] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="nasflow-shards-")
 
     def __enter__(self) -> Self:
@@ -73,46 +44,127 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for writer in self._writers.values():
-            writer.close()
+        for file in self._files.values():
+            file.close()
         self._folder.cleanup()
 
-    def write(self, split: Split, batch: pa.RecordBatch) -> None:
-        """Adds rows to a split's shard."""
-        self._rows[split] += batch.num_rows
-        self._pending[split].append(batch)
-        self._flush(split, at_least=self._group_rows)
+    def write(
+        self, columns: Mapping[str, NDArray[Any]], labels: NDArray[Any], places: NDArray[np.integer[Any]]
+    ) -> None:
+        """Adds rows.
+
+        Args:
+            columns: What `nasflow.data.apply.apply_columns` gives.
+            labels: Class ids, or targets.
+            places: Each row's place in `SPLITS`.
+        """
+        packed = [self._packed(one, columns, labels) for one in self._stored]
+        for number, split in enumerate(SPLITS):
+            rows = np.flatnonzero(places == number)
+            if len(rows):
+                if split not in self._files:
+                    path = Path(self._folder.name, f"{split}{SUFFIX}")
+                    self._files[split] = _File(path, self._stored, self._group_rows)
+                self._files[split].write(packed, rows)
 
     def finish(self) -> dict[Split, Shard]:
         """Uploads; splits without rows have no shard."""
         shards: dict[Split, Shard] = {}
         for split in SPLITS:
-            self._flush(split, at_least=1)
-            if split not in self._writers:
-                continue
-            self._writers[split].close()
-            path = self._path(split)
-            uri = join(self._uri, split, f"part-{self._index:05d}.parquet")
-            digest, size = sha256_of(str(path))
-            storage_for(uri).upload(path, uri)
-            shards[split] = Shard(uri=uri, size=size, sha256=digest, rows=self._rows[split])
+            if split in self._files:
+                file = self._files[split]
+                file.close()
+                uri = join(self._uri, split, f"part-{self._index:05d}{SUFFIX}")
+                storage_for(uri).upload(file.path, uri)
+                shards[split] = Shard(uri=uri, size=file.size, sha256=file.sha256, rows=file.rows)
         return shards
 
-    def _flush(self, split: Split, *, at_least: int) -> None:
-        pending = self._pending[split]
-        rows = sum(batch.num_rows for batch in pending)
-        if rows < at_least:
-            return
-        table = pa.Table.from_batches(pending, self._schema)
-        whole = rows - rows % self._group_rows if at_least > 1 else rows
-        if split not in self._writers:
-            names = [name for name in self._schema.names if name not in self._plain]
-            self._writers[split] = pq.ParquetWriter(
-                self._path(split), self._schema, compression="zstd", use_dictionary=names, write_statistics=False
-            )
-        self._writers[split].write_table(table.slice(0, whole), row_group_size=self._group_rows)
-        rest = table.slice(whole)
-        self._pending[split] = rest.to_batches() if rest.num_rows else []
+    @staticmethod
+    def _packed(one: Stored, columns: Mapping[str, NDArray[Any]], labels: NDArray[Any]) -> NDArray[Any]:
+        if not one.parts:
+            return labels.astype(one.dtype, copy=False)
+        if is_whole(one.tensor):
+            return columns[one.parts[0]].astype(one.dtype, copy=False)
+        rows = len(labels)
+        packed = np.empty((rows, one.size), one.dtype)
+        found = [columns[name] for name in one.parts]
+        for start in range(0, rows, _BLOCK):
+            block = packed[start : start + _BLOCK]
+            for place, values in enumerate(found):
+                block[:, place] = values[start : start + _BLOCK]
+        return packed
 
-    def _path(self, split: str) -> Path:
-        return Path(self._folder.name) / f"{split}.parquet"
+
+class _File:
+    """One Arrow IPC file; its digest is taken while it is written."""
+
+    def __init__(self, path: Path, stored: tuple[Stored, ...], group_rows: int) -> None:
+        self.path = path
+        self.rows = 0
+        self._stored, self._group_rows = stored, group_rows
+        self._pending = [np.empty((group_rows, *one.shape), one.dtype) for one in stored]
+        self._filled = 0
+        self._schema = schema(stored)
+        self._closing = contextlib.ExitStack()
+        self._digest = _Digest(self._closing.enter_context(path.open("wb")))
+        self._writer = self._closing.enter_context(pa.ipc.new_file(self._digest, self._schema))
+        self._closed = False
+
+    @property
+    def size(self) -> int:
+        """Bytes written."""
+        return self._digest.size
+
+    @property
+    def sha256(self) -> str:
+        """Of these bytes."""
+        return self._digest.sha256.hexdigest()
+
+    def write(self, packed: list[NDArray[Any]], rows: NDArray[np.integer[Any]]) -> None:
+        """Adds some rows of a batch."""
+        self.rows += len(rows)
+        while len(rows):
+            taken = rows[: self._group_rows - self._filled]
+            for pending, values in zip(self._pending, packed, strict=True):
+                np.take(values, taken, axis=0, out=pending[self._filled : self._filled + len(taken)], mode="clip")
+            self._filled += len(taken)
+            rows = rows[len(taken) :]
+            if self._filled == self._group_rows:
+                self._flush()
+
+    def close(self) -> None:
+        """Writes what is left."""
+        if not self._closed:
+            self._closed = True
+            with self._closing:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._filled:
+            arrays = [
+                one.array(pending[: self._filled]) for one, pending in zip(self._stored, self._pending, strict=True)
+            ]
+            self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+            self._filled = 0
+
+
+class _Digest:
+    """A file that is hashed as it is written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.sha256, self.size = hashlib.sha256(), 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        """All of it."""
+        self.sha256.update(data)
+        self.size += memoryview(data).nbytes
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def close(self) -> None:
+        """The file is closed by who opened it."""
+        self.closed = True

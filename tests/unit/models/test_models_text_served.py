@@ -7,7 +7,7 @@ import pytest
 
 from nasflow.core.artifacts import Dataset
 from nasflow.core.errors import DataError
-from nasflow.data.apply import apply
+from nasflow.data.apply import apply, apply_columns
 from nasflow.data.golden import Golden
 from nasflow.data.raw import raw_batch
 from nasflow.data.reader import read
@@ -16,7 +16,7 @@ from nasflow.data.transform import LabelTransform, NumericTransform, TextTransfo
 from nasflow.models.build import build
 from nasflow.models.export import export
 from nasflow.models.saved import SavedModel
-from nasflow.preprocess.shards import ShardWriter, to_batch
+from nasflow.preprocess.shards import ShardWriter
 from nasflow.spaces.text import TextSpace
 
 ROWS = [
@@ -68,10 +68,11 @@ def test_a_transform_survives_json() -> None:
 
 
 def test_shards_hold_all_tensors(tmp_path: Path) -> None:
-    tensors = apply(SPEC, raw_batch(ROWS, SCHEMA))
+    raw = raw_batch(ROWS, SCHEMA)
+    tensors = apply(SPEC, raw)
     labels = np.array([0, 1, 0, 1], np.int32)
     with ShardWriter(SPEC, f"{tmp_path}/data", 0) as writer:
-        writer.write("train", to_batch(tensors, labels, SPEC))
+        writer.write(apply_columns(SPEC, raw), labels, np.zeros(len(labels), int))
         shards = writer.finish()
     files = {"schema.json": SCHEMA.model_dump_json().encode(), "transform.json": SPEC.model_dump_json().encode()}
     rows = {"train": 4, "validation": 0, "test": 0, "dead": 0}

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from nasflow.core.artifacts import SPLITS, Candidate, Dataset, External, Search, Shard, Trials
 from nasflow.data.apply import apply, encode_labels
 from nasflow.data.golden import Golden
-from nasflow.data.reader import columns
+from nasflow.data.parquet_shards import columns
 from nasflow.data.schema import Column, ImageFormat, Label, Schema
 from nasflow.data.transform import (
     CategoricalTransform,
