@@ -7,6 +7,8 @@
     │   └── DocumentError       a document that is missing, foreign or damaged
     ├── TryAgainError      75   nothing is wrong with the input; run the same command again
     └── TrialFailedError        one trial failed: it is recorded and the search goes on
+        ├── DivergedError       its loss is not finite, or grew out of all proportion
+        └── OutOfMemoryError    the device has too little memory for the batch; a smaller one may fit
 
 A message says what is wrong, the value received and what to do:
 ``search.budget.trials: must be >= 1, got 0; raise it, or leave it out to search by time``.
@@ -60,3 +62,11 @@ class TryAgainError(NasflowError):
 
 class TrialFailedError(NasflowError):
     """A trial could not be built or trained; the study records it and goes on."""
+
+
+class DivergedError(TrialFailedError):
+    """A training whose loss is not finite, or grew out of all proportion."""
+
+
+class OutOfMemoryError(TrialFailedError):
+    """The device has too little memory for a batch."""

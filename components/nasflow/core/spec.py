@@ -43,7 +43,10 @@ from nasflow.core.sections.resources import (
 from nasflow.core.sections.search import (
     BudgetSection,
     ConstraintsSection,
+    RuntimeSection,
     SearchSection,
+    StoppingSection,
+    ValidationSection,
 )
 
 __all__ = [
@@ -65,11 +68,14 @@ __all__ = [
     "PreprocessSection",
     "RegisterSection",
     "ResourcesSection",
+    "RuntimeSection",
     "SearchSection",
     "Section",
     "SplitSection",
+    "StoppingSection",
     "Task",
     "TrainSection",
+    "ValidationSection",
     "parse_class_names",
     "parse_count",
 ]

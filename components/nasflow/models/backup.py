@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasflow.core.storage import LocalStorage, join
 
@@ -27,29 +28,33 @@ class Backup:
         self._fingerprint = fingerprint
         self._storage = LocalStorage()
 
-    def save(self, variables: Sequence[Any], history: list[dict[str, Any]]) -> None:
-        """Replaces the backup, atomically."""
+    def save(
+        self, variables: Sequence[Any], history: list[dict[str, Any]], best: Sequence[NDArray[Any]] | None = None
+    ) -> None:
+        """Replaces the backup, atomically. `best`: the weights of the best epoch, where they are wanted again."""
         arrays = {f"v{place}": variable.numpy() for place, variable in enumerate(variables)}
-        about = json.dumps({"fingerprint": self._fingerprint, "history": history}).encode()
+        arrays |= {f"b{place}": array for place, array in enumerate(best or ())}
+        about = {"fingerprint": self._fingerprint, "history": history, "best": len(best or ())}
         buffer = io.BytesIO()
-        np.savez(buffer, about=np.frombuffer(about, np.uint8), **arrays)
+        np.savez(buffer, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
         self._storage.write(self._uri, buffer.getvalue())
 
-    def restore(self, variables: Sequence[Any]) -> list[dict[str, Any]]:
-        """Sets the variables and returns the history; leaves them alone and returns [] where nothing fits."""
+    def restore(self, variables: Sequence[Any]) -> tuple[list[dict[str, Any]], list[NDArray[Any]] | None]:
+        """Sets the variables; returns the history and the best epoch's weights. Leaves the variables alone and returns
+        ([], None) where nothing fits."""
         try:
             with np.load(io.BytesIO(self._storage.read(self._uri)), allow_pickle=False) as content:
                 about = json.loads(content["about"].tobytes())
                 if about["fingerprint"] != self._fingerprint:
                     logger.info("%s is of another training: starting at the first epoch", self._uri)
-                    return []
+                    return [], None
                 arrays = [content[f"v{place}"] for place in range(len(variables))]
+                best = [content[f"b{place}"] for place in range(about["best"])]
         except FileNotFoundError:
-            return []
+            return [], None
         except (EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             logger.warning("%s is damaged (%s): starting at the first epoch", self._uri, error)
-            return []
+            return [], None
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
-        history: list[dict[str, Any]] = about["history"]
-        return history
+        return about["history"], best or None

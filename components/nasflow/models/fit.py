@@ -15,13 +15,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from nasflow.core import metrics
-from nasflow.core.errors import TrialFailedError
+from nasflow.core.errors import DivergedError, OutOfMemoryError, TrialFailedError
 from nasflow.core.spec import Metric
 from nasflow.data.tensors import OutputSpec, Tensors
+from nasflow.models import checkpoint
 from nasflow.models.augment import augment, augments
 from nasflow.models.backup import Backup
 from nasflow.models.class_weights import weighted
+from nasflow.models.checkpoint import Start
 from nasflow.models.predict import predict
+from nasflow.models.runtime import PLAIN, Runtime
 from nasflow.models.trainer import Trainer
 from nasflow.spaces.architecture import Recipe
 
@@ -29,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 64 << 20
 """Rows are shuffled, augmented and handed over in pieces of about this size."""
+_EXPLODED = 100.0
 _LEAST_BATCH = 16
 _LEAST_STEPS = 10
 """On small data a batch shrinks until an epoch has this many steps: with fewer, 20 epochs are too few to learn in."""
@@ -48,6 +52,37 @@ class Epoch:
     """Validation log-loss; None for regression or without validation rows."""
     seconds: float
     """Wall time: training, scoring, backup not included."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What a search asks of a training beyond the plain one."""
+
+    batch: int | None = None
+    """At most so many rows in a batch, whatever the recipe says: after one that did not fit into memory."""
+    horizon: int | None = None
+    """Epochs that the schedule spans, ≥ those trained; None: those."""
+    patience: int | None = None
+    """Stop after so many epochs without a better score; the weights of the best epoch are restored, also where the
+    training got to its end. Needs validation rows."""
+    start_path: str | None = None
+    """A checkpoint (`nasflow.models.checkpoint`) to start from."""
+    keep_path: str | None = None
+    """Where the end of this training is kept."""
+    runtime: Runtime = PLAIN
+    """XLA, precision, steps in one call. Build the model inside of `runtime.policy`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """How a training went."""
+
+    epochs: list[Epoch]
+    """Those trained here: a continued training counts on from where it was."""
+    start: Start
+    """What became of `Extras.start_path`."""
+    best: int | None
+    """Number of the epoch whose weights were restored; None: the last one's stay."""
 
 
 def fit(
@@ -84,57 +119,147 @@ def fit(
         on_epoch: called after each epoch (and its backup); False stops.
 
     Raises:
-        TrialFailedError: no rows, a loss that is not finite, or not enough memory on the device.
+        DivergedError: a loss that is not finite, or grew to 100 times what knowing nothing costs.
+        OutOfMemoryError: not enough memory on the device.
+        TrialFailedError: no rows.
     """
+    return fit_with(
+        Extras(),
+        model,
+        recipe,
+        train,
+        output=output,
+        epochs=epochs,
+        seed=seed,
+        validation=validation,
+        metric=metric,
+        backup_path=backup_path,
+        on_epoch=on_epoch,
+    ).epochs
+
+
+def fit_with(
+    extras: Extras,
+    model: keras.Model,
+    recipe: Recipe,
+    train: Tensors,
+    *,
+    output: OutputSpec,
+    epochs: int,
+    seed: int,
+    validation: Tensors | None = None,
+    metric: Metric | None = None,
+    backup_path: str | None = None,
+    on_epoch: Callable[[Epoch], bool] | None = None,
+) -> Fitted:
+    """`fit` with all that a search asks for; the same arguments and errors."""
     if train.rows == 0 or epochs < 1:
         raise TrialFailedError(f"nothing to train on: {train.rows} rows, {epochs} epochs")
     keras.utils.set_random_seed(seed)
-    batch = min(recipe.batch_size, train.rows, max(_LEAST_BATCH, train.rows // _LEAST_STEPS))
+    batch = min(recipe.batch_size, train.rows, max(_LEAST_BATCH, train.rows // _LEAST_STEPS), extras.batch or 1 << 30)
     steps = train.rows // batch
     metric = metric or ("rmse" if output.classes is None else "accuracy")
     output = weighted(output, recipe, train.labels)
-    trainer = Trainer(model, recipe, output, batch=batch, steps=epochs * steps)
-    data = _Rows(train.only(model.input), recipe, output, batch)
+    horizon = max(extras.horizon or epochs, epochs)
+    trainer = Trainer(model, recipe, output, batch=batch, steps=horizon * steps, runtime=extras.runtime)
+    data = _Rows(train.only(model.input), recipe, output, batch, extras.runtime.steps_per_call)
+    best = _Best(metric, extras.patience)
 
-    history: list[Epoch] = []
-    backup = None
+    training: dict[str, Any] = {"rows": train.rows, "seed": seed, "weights": output.weights, "batch": batch}
+    training |= {"horizon": horizon, "precision": extras.runtime.precision}
+    lasting = _fingerprint(trainer, recipe, **training)
+    start, history, backup = Start(found="nothing"), list[Epoch](), None
     if backup_path is not None:
-        about = _fingerprint(
-            trainer,
-            recipe=recipe,
-            rows=train.rows,
-            epochs=epochs,
-            seed=seed,
-            metric=metric,
-            weights=output.weights,
-        )
-        backup = Backup(backup_path, about)
-        history = [Epoch(**epoch) for epoch in backup.restore(trainer.variables)]
+        training |= {"epochs": epochs, "metric": metric, "start": extras.start_path, "patience": extras.patience}
+        backup = Backup(backup_path, _fingerprint(trainer, recipe, **training))
+        kept, weights = backup.restore(trainer.variables)
+        history = [Epoch(**epoch) for epoch in kept]
+        best.replay(history, weights)
         if history:
+            start = Start(found="continued", epochs=history[0].number - 1)
             logger.info("training goes on after epoch %d of %d", history[-1].number, epochs)
-    going = not (history and on_epoch is not None and not on_epoch(history[-1]))
+    if extras.start_path is not None and not history:
+        start = checkpoint.load(extras.start_path, trainer, fingerprint=lasting)
+        if start.epochs > epochs:
+            raise TrialFailedError(f"the training to go on with has {start.epochs} epochs, more than {epochs}")
+    done = history[-1].number if history else start.epochs
+    going = not (history and on_epoch is not None and not on_epoch(history[-1])) and not best.waited
     try:
-        while going and len(history) < epochs:
-            started = time.monotonic()
-            number = len(history) + 1
-            loss = _train_epoch(trainer, data, np.random.default_rng([seed, number]), steps)
-            score, log_loss = _score(trainer, validation, output, metric)
+        while going and done < epochs:
+            started, done = time.monotonic(), done + 1
+            loss = _train_epoch(trainer, data, np.random.default_rng([seed, done]), steps)
+            _check_growth(loss, history, output)
+            score, log_loss = _score(trainer, validation, output, metric, best.seer(done, trainer))
             history.append(
-                Epoch(number=number, loss=loss, score=score, log_loss=log_loss, seconds=time.monotonic() - started)
+                Epoch(number=done, loss=loss, score=score, log_loss=log_loss, seconds=time.monotonic() - started)
             )
             if backup is not None:
-                backup.save(trainer.variables, [dataclasses.asdict(epoch) for epoch in history])
-            going = on_epoch is None or on_epoch(history[-1])
-    except tf.errors.ResourceExhaustedError as error:
-        raise TrialFailedError(f"out of memory on the device with batches of {batch} rows") from error
-    trainer.finish()
-    return history
+                backup.save(trainer.variables, [dataclasses.asdict(epoch) for epoch in history], best.weights)
+            going = (on_epoch is None or on_epoch(history[-1])) and not best.waited
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise OutOfMemoryError(f"out of memory on the device with batches of {batch} rows") from error
+    if extras.keep_path is not None:
+        checkpoint.save(extras.keep_path, trainer, fingerprint=lasting, epochs=done)
+    if not best.restore(model):
+        trainer.finish()
+    return Fitted(epochs=history, start=start, best=best.number)
+
+
+class _Best:
+    """The best epoch so far, where there is patience for it to be beaten; without, it does nothing."""
+
+    def __init__(self, metric: Metric, patience: int | None) -> None:
+        self._metric, self._patience = metric, patience
+        self._score = math.nan
+        self._last = 0
+        self.number: int | None = None
+        self.weights: list[NDArray[Any]] | None = None
+
+    @property
+    def waited(self) -> bool:
+        """Whether the patience is over."""
+        return self._patience is not None and self.number is not None and self._last - self.number >= self._patience
+
+    def seer(self, number: int, trainer: Trainer) -> Callable[[float], None]:
+        """Is told the epoch's score while the model has the weights that it was scored with."""
+
+        def see(score: float) -> None:
+            if self._note(number, score):
+                self.weights = [variable.numpy() for variable in trainer.model.variables]
+
+        return see
+
+    def replay(self, history: list[Epoch], weights: list[NDArray[Any]] | None) -> None:
+        """Brings it to where a backup is."""
+        for epoch in history:
+            if epoch.score is not None:
+                self._note(epoch.number, epoch.score)
+        self.weights = weights
+
+    def restore(self, model: keras.Model) -> bool:
+        """Whether there was anything to restore."""
+        if self.weights is None:
+            return False
+        for variable, array in zip(model.variables, self.weights, strict=True):
+            variable.assign(array)
+        return True
+
+    def _note(self, number: int, score: float) -> bool:
+        if self._patience is None:
+            return False
+        self._last = number
+        if not metrics.better(self._metric, score, self._score):
+            return False
+        self._score, self.number = score, number
+        return True
 
 
 class _Rows:
     """The training rows, shuffled and augmented anew each epoch."""
 
-    def __init__(self, train: Tensors, recipe: Recipe, output: OutputSpec, batch: int) -> None:
+    def __init__(
+        self, train: Tensors, recipe: Recipe, output: OutputSpec, batch: int, steps_per_call: int | None
+    ) -> None:
         self._inputs: Mapping[str, NDArray[Any]] = train.inputs
         self._recipe = recipe
         labels: NDArray[Any] = train.labels
@@ -144,7 +269,8 @@ class _Rows:
             else ((labels - output.mean) / output.std).astype(np.float32)
         )
         row = sum(values.itemsize * math.prod(values.shape[1:]) for values in self._inputs.values())
-        self._chunk = batch * max(1, _CHUNK_BYTES // max(1, row * batch))
+        most = max(1, _CHUNK_BYTES // max(1, row * batch))
+        self._chunk = batch * min(most, steps_per_call or most)
         image = self._inputs.get("image")
         if image is not None and augments(recipe):
             self._fill = np.round(image.mean(axis=(0, 1, 2))).astype(np.uint8)
@@ -165,32 +291,40 @@ def _train_epoch(trainer: Trainer, data: _Rows, rng: np.random.Generator, steps:
     for inputs, labels in data.chunks(rng, steps * trainer.batch):
         total += trainer.run(inputs, labels)
         if not math.isfinite(total):
-            raise TrialFailedError(f"the training loss is {total}; a smaller learning rate may help")
+            raise DivergedError(f"the training loss is {total}; a smaller learning rate may help")
     return total / steps
 
 
+def _check_growth(loss: float, history: list[Epoch], output: OutputSpec) -> None:
+    """Refuses a loss that keeps growing beyond 100 times what knowing nothing costs (ln classes; 1 for a standardised
+    target): such a training does not come back within a trial's epochs, and its time is another trial's."""
+    ignorance = 1.0 if output.classes is None else math.log(max(2, output.classes))
+    if history and loss > _EXPLODED * ignorance and loss > history[-1].loss:
+        raise DivergedError(
+            f"the training loss grew from {history[0].loss:.4g} to {loss:.4g} in {len(history) + 1} epochs, where "
+            f"knowing nothing costs {ignorance:.4g}; a smaller learning rate may help"
+        )
+
+
 def _score(
-    trainer: Trainer, validation: Tensors | None, output: OutputSpec, metric: Metric
+    trainer: Trainer,
+    validation: Tensors | None,
+    output: OutputSpec,
+    metric: Metric,
+    see: Callable[[float], None],
 ) -> tuple[float | None, float | None]:
     if validation is None or validation.rows == 0:
         return None, None
     with trainer.averaged():
         predictions = predict(trainer.model, validation, output)
-    score = metrics.compute(metric, validation.labels, predictions)
+        score = metrics.compute(metric, validation.labels, predictions)
+        see(score)
     log_loss = None if output.classes is None else metrics.compute("log_loss", validation.labels, predictions)
     return score, log_loss
 
 
-def _fingerprint(
-    trainer: Trainer,
-    *,
-    recipe: Recipe,
-    rows: int,
-    epochs: int,
-    seed: int,
-    metric: Metric,
-    weights: tuple[float, ...],
-) -> str:
+def _fingerprint(trainer: Trainer, recipe: Recipe, **more: Any) -> str:
+    """Of all that decides how a training goes."""
     shapes = [list(variable.shape) for variable in trainer.variables]
-    about = [dataclasses.asdict(recipe), shapes, rows, epochs, seed, metric, weights]
+    about = [dataclasses.asdict(recipe), shapes, sorted(more.items())]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from nasflow.data.tensors import OutputSpec
 from nasflow.models.build import MEMBERS
-from nasflow.models.mixing import Mixing
-from nasflow.models.optimizers import make_optimizer
+            answers = self._learner(mixing.inputs(inputs) if mixing else inputs, training=True)
+            answers = tf.cast(answers, tf.float32)
+            loss = mixing.loss(self._loss, labels, answers) if mixing else self._loss(labels, answers)
+            scaled = self.optimizer.scale_loss(loss)  # by 1, but for float16
+        self.optimizer.apply(tape.gradient(scaled, variables))
 from nasflow.spaces.architecture import Recipe
 
 _NOT_DECAYED = ("bias", "gamma", "beta")
@@ -26,9 +29,20 @@ class Trainer:
     `clear_session`: a process that trains hundreds should be replaced now and then.
     """
 
-    def __init__(self, model: keras.Model, recipe: Recipe, output: OutputSpec, *, batch: int, steps: int) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        recipe: Recipe,
+        output: OutputSpec,
+        *,
+        batch: int,
+        steps: int,
+        runtime: Runtime = PLAIN,
+    ) -> None:
+        """`steps`: that the schedule spans."""
         self.model = model
         self.batch = batch
+        self._runtime = runtime
         self._recipe = recipe
         self._output = output
         packed = any(layer.name == MEMBERS for layer in model.layers)
@@ -37,6 +51,8 @@ class Trainer:
         # By the variables themselves: name patterns match parts of paths, and have switched all decay off before.
         kept = [variable for variable in model.trainable_variables if variable.name in _NOT_DECAYED]
         self.optimizer.exclude_from_weight_decay(var_list=kept)
+        if runtime.precision == "mixed_float16":  # its smallest gradients would be 0
+            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
         self.optimizer.build(model.trainable_variables)
         self._averages = (
             [tf.Variable(variable.value, trainable=False) for variable in model.trainable_variables]
@@ -70,8 +86,15 @@ class Trainer:
         for variable, average in zip(self.model.trainable_variables, self._averages, strict=bool(self._averages)):
             variable.assign(average)
 
+    def start_averages(self) -> None:
+        """The averages become the weights as they are: for weights that came from elsewhere."""
+        for variable, average in zip(self.model.trainable_variables, self._averages, strict=bool(self._averages)):
+            average.assign(variable.value)
+
     def _traced(self) -> Any:
         batch = self.batch
+        # The step alone: its shapes are fixed, so that XLA compiles it once.
+        one = tf.function(self._step, jit_compile=True, autograph=False) if self._runtime.xla else self._step
         signature = {
             name: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for name, tensor in self.model.input.items()
         }
@@ -81,7 +104,7 @@ class Trainer:
         def run(inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
             def body(step: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 rows = {name: _slice(values, step * batch, batch) for name, values in inputs.items()}
-                return step + 1, total + self._step(rows, _slice(labels, step * batch, batch))
+                return step + 1, total + one(rows, _slice(labels, step * batch, batch))
 
             steps = tf.shape(labels)[0] // batch
             _, total = tf.while_loop(
@@ -96,8 +119,10 @@ class Trainer:
         mixing = Mixing.draw(self._recipe.mixup, self.optimizer.iterations.value) if "image" in inputs else None
         with tf.GradientTape() as tape:
             answers = self._learner(mixing.inputs(inputs) if mixing else inputs, training=True)
+            answers = tf.cast(answers, tf.float32)
             loss = mixing.loss(self._loss, labels, answers) if mixing else self._loss(labels, answers)
-        self.optimizer.apply(tape.gradient(loss, variables))
+            scaled = self.optimizer.scale_loss(loss)  # by 1, but for float16
+        self.optimizer.apply(tape.gradient(scaled, variables))
         if self._averages:
             self._average()
         return loss

@@ -41,14 +41,19 @@ class Budget:
     def __post_init__(self) -> None:
         """Counts from now, and from what earlier attempts have spent."""
         self._started = self.clock()
-        self._earlier = self.ledger.seconds
+        self._earlier = self.ledger.elapsed
+
+    @property
+    def elapsed(self) -> float:
+        """Wall-clock seconds of searching, over all attempts."""
+        return self._earlier + self.clock() - self._started
 
     @property
     def seconds_left(self) -> float | None:
         """None: no limit."""
         if self.section.hours is None:
             return None
-        return self.section.hours * 3600 - self._earlier - (self.clock() - self._started)
+        return self.section.hours * 3600 - self.elapsed
 
     @property
     def trials_left(self) -> int | None:

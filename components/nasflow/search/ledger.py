@@ -1,8 +1,11 @@
 """The study's memory: an append-only file of JSON lines, one an event. Nothing else is saved, so nothing can disagree.
 
-    started   trial_id, values, control, origin, parents, architecture_id, parameters, flops
-    beat      trial_id, seconds: now and then while it trains, so that a crash does not forget the time spent
-    ended     trial_id, status, score, metrics, epochs, seconds, cpu_seconds, message, history
+    started   trial_id, values, control, origin, parents, architecture_id, parameters, flops, …
+    beat      trial_id, seconds, epochs: now and then while it trains, so that a crash does not forget the time spent
+    again     trial_id, seconds, died: the trial is tried once more, because the process that ran it is gone
+    ended     trial_id, status, score, metrics, epochs, seconds, cpu_seconds, message, history, …
+
+The order of the lines is the order in which things happened, also with several workers: `steps` gives it back.
 
 A process that is killed inside a line leaves a torn one: it is skipped, and what it said is done again.
 """
@@ -34,13 +37,25 @@ class Record:
     """Trials that it descends from."""
     control: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Keras Tuner's own values, ``tuner/…``."""
+    inherit: str | None = None
+    """The trial whose weights it starts from."""
+    horizon: int | None = None
+    """Epochs that its learning-rate schedule spans; None: those that it is trained for."""
     architecture_id: str = ""
     parameters: int = 0
     flops: int = 0
     status: TrialStatus = "running"
+    deaths: int = 0
+    """Worker processes that ended while they ran it."""
+    stalled: int = 0
+    """Times that it was started again since it last got through an epoch."""
     score: float | None = None
     """In the metric's own units."""
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    runs: list[float] = dataclasses.field(default_factory=list)
+    """The score of each training that the trial is made of (seeds, folds), in their order."""
+    notes: list[str] = dataclasses.field(default_factory=list)
+    """What a reader of the score should know: a smaller batch, a stop before the last epoch, inherited weights."""
     epochs: int = 0
     seconds: float = 0.0
     """Wall-clock, over all attempts at this trial."""
@@ -66,6 +81,7 @@ class Record:
             score=score,
             epochs=self.epochs,
             granted=self.control.get("tuner/epochs"),
+            curve=tuple(sign * entry["score"] for entry in self.history if entry.get("score") is not None),
         )
 
 
@@ -78,6 +94,8 @@ class Ledger:
         self._storage = storage_for(uri)
         self._records: dict[str, Record] = {}
         self._ended: list[str] = []
+        self._elapsed: float | None = None
+        self._steps: list[tuple[Literal["started", "ended"], str]] = []
         for event in self._events():
             self._apply(event)
 
@@ -92,14 +110,29 @@ class Ledger:
         return tuple(self._records[trial_id] for trial_id in self._ended)
 
     @property
+    def running(self) -> Sequence[Record]:
+        """Those that have not ended, in the order in which they started."""
+        return tuple(record for record in self._records.values() if record.status == "running")
+
+    @property
+    def steps(self) -> Sequence[tuple[Literal["started", "ended"], Record]]:
+        """What happened, in order, for those who must be brought to where the study is."""
+        return tuple((kind, self._records[trial_id]) for kind, trial_id in self._steps)
+
+    @property
     def trained(self) -> int:
         """Trials that cost something: all but the infeasible ones."""
         return sum(record.status != "infeasible" for record in self._records.values())
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds spent in trials, over all attempts."""
+        """Wall-clock seconds spent in trials, over all attempts: more than went by where they ran side by side."""
         return sum(record.seconds for record in self._records.values())
+
+    @property
+    def elapsed(self) -> float:
+        """Wall-clock seconds of searching, over all attempts."""
+        return self.seconds if self._elapsed is None else self._elapsed
 
     def get(self, trial_id: str) -> Record | None:
         """The trial's record, if it has started."""
@@ -117,11 +150,18 @@ class Ledger:
             architecture_id=record.architecture_id,
             parameters=record.parameters,
             flops=record.flops,
+            inherit=record.inherit,
+            horizon=record.horizon,
         )
 
-    def beat(self, trial_id: str, seconds: float) -> None:
-        """A trial goes on; `seconds` over all attempts at it."""
-        self._write("beat", trial_id=trial_id, seconds=round(seconds, 3))
+    def beat(self, trial_id: str, seconds: float, epochs: int = 0, *, elapsed: float | None = None) -> None:
+        """A trial goes on; `seconds` over all attempts at it, `epochs` that it got through, `elapsed` as in `end`."""
+        self._write("beat", trial_id=trial_id, seconds=round(seconds, 3), epochs=epochs, **_clock(elapsed))
+
+    def again(self, trial_id: str, seconds: float, *, died: str = "") -> None:
+        """A trial is tried once more. `died`: how the worker process ended that had it; empty: nobody knows, the whole
+        search was started again."""
+        self._write("again", trial_id=trial_id, seconds=round(seconds, 3), died=died)
 
     def end(
         self,
@@ -135,8 +175,11 @@ class Ledger:
         cpu_seconds: float = 0.0,
         message: str = "",
         history: Sequence[Mapping[str, Any]] = (),
+        runs: Sequence[float] = (),
+        notes: Sequence[str] = (),
+        elapsed: float | None = None,
     ) -> None:
-        """A trial ends."""
+        """A trial ends. `elapsed`: wall-clock seconds of the search so far, over all attempts at it."""
         self._write(
             "ended",
             trial_id=trial_id,
@@ -148,6 +191,9 @@ class Ledger:
             cpu_seconds=round(cpu_seconds, 3),
             message=message,
             history=[dict(entry) for entry in history],
+            runs=list(runs),
+            notes=list(notes),
+            **_clock(elapsed),
         )
 
     def _write(self, kind: str, **content: Any) -> None:
@@ -158,16 +204,27 @@ class Ledger:
     def _apply(self, event: Mapping[str, Any]) -> None:
         content = {key: value for key, value in event.items() if key != "event"}
         trial_id = content.pop("trial_id")
+        self._elapsed = content.pop("elapsed", self._elapsed)
         match event["event"]:
             case "started":
                 parents = tuple(content.pop("parents"))
                 self._records[trial_id] = Record(trial_id=trial_id, parents=parents, **content)
+                self._steps.append(("started", trial_id))
             case "beat":
-                self._records[trial_id].seconds = content["seconds"]
+                record = self._records[trial_id]
+                record.seconds = content["seconds"]
+                if content["epochs"] > record.epochs:
+                    record.epochs, record.stalled = content["epochs"], 0
+            case "again":
+                record = self._records[trial_id]
+                record.seconds = content["seconds"]
+                record.stalled += 1
+                record.deaths += bool(content["died"])
             case "ended":
                 for name, value in content.items():
                     setattr(self._records[trial_id], name, value)
                 self._ended.append(trial_id)
+                self._steps.append(("ended", trial_id))
 
     def _events(self) -> Iterator[dict[str, Any]]:
         if not self._storage.exists(self._uri):
@@ -177,3 +234,7 @@ class Ledger:
                 yield json.loads(line)
             except ValueError:
                 logger.warning("%s:%d: torn line skipped: the process that wrote it was killed", self._uri, number)
+
+
+def _clock(elapsed: float | None) -> dict[str, float]:
+    return {} if elapsed is None else {"elapsed": round(elapsed, 3)}

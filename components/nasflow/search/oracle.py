@@ -30,7 +30,6 @@ from nasflow.strategies.registry import check_strategy, get_strategy
 
 logger = logging.getLogger(__name__)
 
-TUNER_ID = "tuner0"
 _RESAMPLES = 20
 Response = dict[str, Any]
 
@@ -43,6 +42,8 @@ class Proposal:
     origin: Origin = "strategy"
     parents: tuple[str, ...] = ()
     control: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    inherit: str | None = None
+    horizon: int | None = None
 
 
 class LedgerOracle(keras_tuner.Oracle, abc.ABC):
@@ -52,6 +53,7 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
         """`settings` are the Keras Tuner oracle's own."""
         self.study = study
         self.stopped_by: EndReason = "exhausted"
+        self._replayed: Record | None = None
         super().__init__(
             objective=keras_tuner.Objective("score", "max"),
             hyperparameters=hyperparameters.declare(study.parameters),
@@ -61,9 +63,12 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
         )
         self.verbose = 0
 
+    inherits = False
+    """Whether trials may start from the weights of others."""
+
     @abc.abstractmethod
     def propose(self, trial_id: str) -> Proposal | None:
-        """The next point that is not recorded yet; None: the space is exhausted."""
+        """The next point that is not recorded yet; None: the space is exhausted, or trials that run must end first."""
 
     def replayed(self, trial_id: str, record: Record) -> None:
         """A recorded trial is handed out again: the place to bring inner state to where it was."""
@@ -75,8 +80,10 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
     def populate_space(self, trial_id: str) -> Response:
         """See `keras_tuner.Oracle`; called by `create_trial`, under its lock."""
         self._seed_state = self.seed + 100_003 * len(self.trials)  # a function of the trial: the same after a replay
-        record = self.study.ledger.get(trial_id)
+        record = self._replayed
         if record is not None:
+            if record.trial_id != trial_id:
+                raise RuntimeError(f"trial {record.trial_id} of the ledger is replayed as {trial_id}")  # our defect
             if record.origin != "preset":
                 self.replayed(trial_id, record)
             return {"status": "RUNNING", "values": {**record.values, **record.control}}
@@ -88,23 +95,49 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
             proposal = self.propose(trial_id)
         if proposal is None:
             return self._stop("exhausted")
-        self.study.start(trial_id, proposal.draft, proposal.origin, parents=proposal.parents, control=proposal.control)
+        self.study.start(
+            trial_id,
+            proposal.draft,
+            proposal.origin,
+            parents=proposal.parents,
+            control=proposal.control,
+            inherit=proposal.inherit,
+            horizon=proposal.horizon,
+        )
         return {"status": "RUNNING", "values": {**proposal.draft.values, **proposal.control}}
 
-    def replay(self) -> None:
-        """Brings a new oracle to where the ledger is: every trial that has ended is created and ended again."""
-        for record in self.study.ledger.ended:
-            if record.status != "infeasible":
-                self.settle(self.create_trial(TUNER_ID))
+    def next(self) -> Record | None:
+        """The next trial to run, recorded as started; None: there is none now. Then `stopped_by` says why, or trials
+        that still run must end first, or there will never be one."""
+        trial = self.create_trial(f"trial{len(self.trials)}")
+        if trial.status != "RUNNING":
+            return None
+        return self.study.ledger.get(trial.trial_id)
 
-    def settle(self, trial: Trial) -> None:
+    def replay(self) -> None:
+        """Brings a new oracle to where the ledger is: trials are created and ended again in the order of its lines.
+        Those that were running still are."""
+        for kind, record in self.study.ledger.steps:
+            if record.status == "infeasible":
+                continue
+            if kind == "started":
+                self._replayed = record
+                try:
+                    self.create_trial(f"trial{len(self.trials)}")
+                finally:
+                    self._replayed = None
+            else:
+                self.settle(record.trial_id)
+
+    def settle(self, trial_id: str) -> None:
         """Ends a trial as the ledger says. To Keras Tuner every trial completes: one that failed has the worst score,
         so that surrogates learn from it and no bracket waits for it."""
-        record = self.study.ledger.get(trial.trial_id)
+        trial: Trial = self.trials[trial_id]
+        record = self.study.ledger.get(trial_id)
         if record is not None and record.status == "completed" and record.score is not None:
             score = self.study.sign * record.score
         else:
-            score = self.study.worst_score(trial.trial_id)
+            score = self.study.worst_score(trial_id)
         trial.status = "COMPLETED"
         self.update_trial(trial.trial_id, {"score": float(score)})
         self.end_trial(trial)
@@ -138,7 +171,7 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
         """Nothing: see `save`."""
 
     def _check_consecutive_failures(self) -> None:
-        """Nothing: `nasflow.search.tuner` decides when failures end a search."""
+        """Nothing: `nasflow.search.engine` decides when failures end a search."""
 
     def _stop(self, reason: EndReason) -> Response:
         self.stopped_by = reason
@@ -150,6 +183,7 @@ class StrategyOracle(LedgerOracle):
 
     def __init__(self, study: Study, strategy: Strategy) -> None:
         self._strategy = strategy
+        self.inherits = bool(getattr(strategy, "inherits", False))
         super().__init__(study)
 
     def propose(self, trial_id: str) -> Proposal | None:
@@ -158,26 +192,41 @@ class StrategyOracle(LedgerOracle):
         study = self.study
         for _ in range(_RESAMPLES):
             rng = study.rng()
-            suggestions = self._strategy.suggest(study.parameters, study.space.presets(), study.history, 1, rng)
-            if not suggestions:
+            suggestion = self._fresh(rng)
+            if suggestion is None:
                 return None
-            suggestion = suggestions[0]
-            parents = suggestion.parents if isinstance(suggestion, Suggestion) else ()
-            control = _control(suggestion)
+            more = _more(suggestion)
             draft = study.limits.draft(hyperparameters.point(study.parameters, suggestion, rng))
             if draft.excess == 0:
-                return Proposal(draft=draft, parents=parents, control=control)
-            study.reject(draft, "strategy", parents)
+                return Proposal(draft=draft, **more)
+            study.reject(draft, "strategy", more["parents"])
         shrunk = self.feasible(draft.values, study.rng())
-        if shrunk is None:
-            return None
-        return Proposal(draft=shrunk, origin="shrunk", parents=parents, control=control)
+        return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk", **more)
+
+    def _fresh(self, rng: np.random.Generator) -> Mapping[str, Any] | None:
+        """The first suggestion that no worker is busy with. A strategy knows only what has ended; it is asked for one
+        more than there are trials that run, all different, so that one of them must be another."""
+        study = self.study
+        running = {(key(r.values), r.control.get("tuner/epochs")) for r in study.ledger.running}
+        wanted = len(running) + 1
+        suggestions = self._strategy.suggest(study.parameters, study.space.presets(), study.history, wanted, rng)
+        for suggestion in suggestions:
+            epochs = suggestion.epochs if isinstance(suggestion, Suggestion) else None
+            if (key(suggestion), epochs) not in running:
+                return suggestion
+        return None
 
 
-def _control(suggestion: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A suggestion's epochs, where it names some, as Keras Tuner's Hyperband hands them to its tuner."""
-    epochs = suggestion.epochs if isinstance(suggestion, Suggestion) else None
-    return {} if epochs is None else {"tuner/epochs": epochs}
+def _more(suggestion: Mapping[str, Any]) -> dict[str, Any]:
+    """What a suggestion says beside its values; its epochs as Keras Tuner's Hyperband hands them to its tuner."""
+    if not isinstance(suggestion, Suggestion):
+        return {"parents": ()}
+    return {
+        "parents": suggestion.parents,
+        "control": {} if suggestion.epochs is None else {"tuner/epochs": suggestion.epochs},
+        "inherit": suggestion.inherit,
+        "horizon": suggestion.horizon,
+    }
 
 
 class Hyperband(LedgerOracle, HyperbandOracle):

@@ -3,14 +3,19 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
 from nasflow.core.errors import NasflowError
+from nasflow.core.storage import is_local, local_path
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.reader import read, read_transform
+from nasflow.data.tensors import Tensors
 from nasflow.search.budget import Budget, EndReason, epochs_of
+from nasflow.search.job import Setup
 from nasflow.search.ledger import Ledger, Record
 from nasflow.search.limits import Limits
 from nasflow.search.selection import Selection, select, standard_error
@@ -51,7 +56,6 @@ def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, 
     set_up()
     from nasflow.search.oracle import make_oracle
     from nasflow.search.report import report
-    from nasflow.search.tuner import Data, StudyTuner
 
     study = open_study(spec, dataset, place)
     transform = read_transform(dataset)
@@ -61,8 +65,7 @@ def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, 
     oracle = make_oracle(spec.search.strategy, study, settings=spec.search.settings, tie=tie)
     if done := len(study.ledger.records):
         logger.info("search goes on: %d trials in the ledger, %.0f s spent", done, study.ledger.seconds)
-    data = Data(train=tensors["train"], validation=tensors["validation"], inputs=transform.inputs)
-    StudyTuner(oracle, study, data, place).search()
+    _search(spec, place, study, oracle, tensors=tensors, dataset_uri=dataset.uri)
     selection = select(study.ledger.records, spec.metric, validation_rows=rows["validation"], epochs=study.epochs)
     if not selection.order:
         failed = [record.message for record in study.ledger.ended if record.status == "failed"]
@@ -74,6 +77,45 @@ def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, 
         "report.html": report(document, study, selection, transform.inputs, rows),
     }
     return document, files
+
+
+def _search(
+    spec: SearchSpec, place: Place, study: Study, oracle: Any, *, tensors: Mapping[str, Tensors], dataset_uri: str
+) -> None:
+    """Runs the trials that are left."""
+    from nasflow.models.device import available_cpus
+    from nasflow.search.crew import Alone, Crew, Relay
+    from nasflow.search.engine import Engine
+    from nasflow.search.pool import LocalProcesses, Pool, visible_gpus
+    from nasflow.search.shared import Data, write
+    from nasflow.search.weights import Weights
+
+    section, local = spec.search, is_local(place.uri)
+    data = Data(train=tensors["train"], validation=tensors["validation"])
+    weights = Weights(local_path(place.at("weights"))) if oracle.inherits and local else None
+    setup = Setup(
+        inputs=study.inputs,
+        output=study.output,
+        metrics=(spec.metric,),
+        seed=spec.seed,
+        validation=section.validation,
+        runtime=section.runtime,
+        patience=section.stopping.patience,
+        dataset_uri=dataset_uri,
+        backups_path=str(local_path(place.at("trials"))) if local else None,
+        weights_path=None if weights is None else str(weights.folder),
+    )
+    with tempfile.TemporaryDirectory(prefix="nasflow-tensors-") as folder:
+
+        def processes() -> Crew:
+            write(data, Path(folder))
+            threads = max(1, available_cpus() // section.workers)
+            launcher = LocalProcesses(threads=threads, gpus=visible_gpus())
+            shared = dataclasses.replace(setup, tensors_path=folder)
+            return Pool(shared, launcher, size=section.workers, recycle=section.recycle)
+
+        crew = processes() if section.workers > 1 else Relay(Alone(setup, data), processes, after=section.recycle)
+        Engine(study, oracle, crew, setup, weights=weights).run()
 
 
 def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
@@ -93,6 +135,7 @@ def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
         ledger=ledger,
         budget=Budget(spec.search.budget, epochs_of(spec.search.budget, rows=dataset.rows["train"]), ledger),
         metric=spec.metric,
+        inputs=transform.inputs,
         output=transform.output,
         seed=spec.seed,
     )

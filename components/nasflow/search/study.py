@@ -10,7 +10,7 @@ import numpy as np
 
 from nasflow.core.metrics import maximised
 from nasflow.core.spec import Metric
-from nasflow.data.tensors import OutputSpec
+from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.search.budget import Budget
 from nasflow.search.ledger import Ledger, Origin, Record
 from nasflow.search.limits import Draft, Limits
@@ -28,6 +28,7 @@ class Study:
     ledger: Ledger
     budget: Budget
     metric: Metric
+    inputs: InputSpec
     output: OutputSpec
     seed: int
 
@@ -66,8 +67,9 @@ class Study:
         return min([ignorant, *(self.sign * record.score for record in earlier if record.score is not None)])
 
     def rng(self) -> np.random.Generator:
-        """A function of the seed and of how many trials have ended: the same after a crash."""
-        return np.random.default_rng([self.seed, len(self.ledger.ended)])
+        """A function of the seed and of how many trials have started: the same after a crash, and another one for each
+        of several workers that ask while no trial ends."""
+        return np.random.default_rng([self.seed, len(self.ledger.records)])
 
     def tried(self) -> set[Any]:
         """Keys of all points that were recorded."""
@@ -98,12 +100,22 @@ class Study:
         *,
         parents: tuple[str, ...] = (),
         control: Mapping[str, Any] | None = None,
+        inherit: str | None = None,
+        horizon: int | None = None,
     ) -> None:
         """Records that a trial begins."""
-        self._start(trial_id, draft, origin, parents, dict(control or {}))
+        self._start(trial_id, draft, origin, parents, dict(control or {}), inherit=inherit, horizon=horizon)
 
     def _start(
-        self, trial_id: str, draft: Draft, origin: Origin, parents: tuple[str, ...], control: dict[str, Any]
+        self,
+        trial_id: str,
+        draft: Draft,
+        origin: Origin,
+        parents: tuple[str, ...],
+        control: dict[str, Any],
+        *,
+        inherit: str | None = None,
+        horizon: int | None = None,
     ) -> None:
         record = Record(
             trial_id=trial_id,
@@ -114,6 +126,8 @@ class Study:
             architecture_id=draft.architecture.identity if draft.architecture else "",
             parameters=draft.parameters,
             flops=draft.flops,
+            inherit=inherit,
+            horizon=horizon,
         )
         self.ledger.start(record)
 

@@ -39,20 +39,47 @@ class Result:
     """Epochs that it was trained for."""
     granted: int | None = None
     """Epochs that its suggestion asked for, whatever became of it; None: it left that to the study."""
+    curve: tuple[float, ...] = ()
+    """The score after each epoch, more is better; of its first training where it has several (seeds, folds)."""
+    scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """In a Pareto search each objective by name, more is better; `score` is then its rank (Deb et al. 2002): −1 less
+    the number of its front, plus a share below 1 that grows with its distance to its neighbours there."""
 
 
 class Suggestion(dict[str, Any]):
     """Values with the trials that they descend from, for the report. A plain dict is a suggestion too."""
 
-    def __init__(self, values: Mapping[str, Any], *, parents: Iterable[str] = (), epochs: int | None = None) -> None:
-        """`epochs`: train for so many only; None: as many as the study gives a trial."""
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        *,
+        parents: Iterable[str] = (),
+        epochs: int | None = None,
+        inherit: str | None = None,
+        horizon: int | None = None,
+    ) -> None:
+        """What else is asked for.
+
+        Args:
+            values: of the active parameters.
+            parents: trials that it descends from.
+            epochs: train for so many in all; None: as many as the study gives a trial.
+            inherit: a trial to start from. The same architecture, recipe and horizon: its training goes on, with its
+                optimiser's state, as if it had never stopped. Another architecture: layers that fit take its weights,
+                the optimiser starts anew. Where its weights are no longer kept the trial starts from scratch; its
+                notes say what happened. Only for a strategy whose `inherits` is True: weights are kept for no other.
+            horizon: epochs that the learning-rate schedule spans, ≥ `epochs`; None: `epochs`, so that it anneals at
+                the end of this trial.
+        """
         super().__init__(values)
         self.parents = tuple(parents)
         self.epochs = epochs
+        self.inherit = inherit
+        self.horizon = horizon
 
 
 class Strategy(Protocol):
-    """How a space is searched."""
+    """How a space is searched. One that has an attribute `inherits` which is True has its trials' weights kept."""
 
     def suggest(
         self,

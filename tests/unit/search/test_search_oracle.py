@@ -12,7 +12,7 @@ from nasflow.search.budget import Budget
 from nasflow.search.hyperparameters import declare, point
 from nasflow.search.ledger import Ledger
 from nasflow.search.limits import Limits
-from nasflow.search.oracle import TUNER_ID, make_oracle
+from nasflow.search.oracle import make_oracle
 from nasflow.search.study import Study
 from nasflow.spaces.mlp import MlpSpace
 from nasflow.spaces.parameters import key, problems
@@ -33,6 +33,7 @@ def open_study(uri, *, trials=14, constraints=None, metric="accuracy"):
         ledger=ledger,
         budget=Budget(BudgetSection(trials=trials), 9, ledger),
         metric=metric,
+        inputs=INPUTS,
         output=OUTPUT,
         seed=0,
     )
@@ -53,15 +54,14 @@ def search(study, strategy, *, stop_after=None, leave_running=False):
     oracle = make_oracle(strategy, study)
     done = 0
     while True:
-        trial = oracle.create_trial(TUNER_ID)
-        if trial.status == "STOPPED":
+        record = study.ledger.running[0] if study.ledger.running else oracle.next()
+        if record is None:
             return oracle
         if done == stop_after and leave_running:
             return oracle
-        record = study.ledger.get(trial.trial_id)
         result = outcome(record)
         study.ledger.end(record.trial_id, result.pop("status"), **result)
-        oracle.settle(trial)
+        oracle.settle(record.trial_id)
         done += 1
         if done == stop_after and not leave_running:
             return oracle

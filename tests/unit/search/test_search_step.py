@@ -15,7 +15,7 @@ import pytest
 from nasflow.core.artifacts import Search
 from nasflow.core.errors import NasflowError, SpecError, TryAgainError, UserError
 from nasflow.core.spec import BudgetSection, ConstraintsSection, ExperimentSpec, SearchSection
-from nasflow.search import step, tuner
+from nasflow.search import step, trial
 from nasflow.search.ledger import Ledger
 from nasflow.search.spec import SearchSpec
 from nasflow.spaces.architecture import Architecture
@@ -164,7 +164,7 @@ def test_the_hours_end_a_trial_between_epochs_and_then_the_search(table, tmp_pat
 
 
 def test_a_signal_passes_and_the_trial_in_hand_is_run_again(table, tmp_path, monkeypatch):
-    real, calls = tuner.fit, []
+    real, calls = trial.fit_with, []
 
     def interrupted(*args, **kwargs):
         calls.append(1)
@@ -172,7 +172,7 @@ def test_a_signal_passes_and_the_trial_in_hand_is_run_again(table, tmp_path, mon
             raise TryAgainError("stopped by SIGTERM")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(tuner, "fit", interrupted)
+    monkeypatch.setattr(trial, "fit_with", interrupted)
     arguments = {"dataset": table, "work_dir": str(tmp_path / "work"), "output": str(tmp_path / "output")}
     with pytest.raises(TryAgainError):
         step.run(spec(), **arguments)
@@ -215,7 +215,7 @@ def test_a_killed_search_goes_on_to_the_same_result(table, tmp_path):
             paths = list((tmp_path / "parts").glob("search/*/ledger.jsonl"))
             records = Ledger(str(paths[0])).records if paths else ()
             if len(records) > trials_first and records[trials_first].status == "running":
-                backups = list((tmp_path / "parts").glob("search/*/trials/*/epoch.npz"))
+                backups = list((tmp_path / "parts").glob("search/*/trials/*/*/epoch.npz"))
                 if backups:  # inside a trial, after an epoch
                     break
             time.sleep(0.005)

@@ -1,6 +1,6 @@
 """`constraints` and `search`: what is searched, how, and what it may cost."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -33,6 +33,53 @@ class BudgetSection(Section):
         return self
 
 
+class ValidationSection(Section):
+    """What a trial is scored on. By default the dataset's validation split, once."""
+
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
+    """k-fold cross-validation on train + validation: every trial is trained k times; null: the validation split."""
+    repeats: Annotated[int, Field(ge=1, le=20)] = 1
+    """Repeats of the k folds, each with its own shuffle."""
+    seeds: Annotated[int, Field(ge=1, le=20)] = 1
+    """Trainings of a trial with different seeds (of every fold). The score is their mean less `caution` standard
+    deviations."""
+    caution: Annotated[float, Field(ge=0.0)] = 1.0
+    """How many standard deviations between seeds are taken off the mean; without effect with one seed."""
+
+    @model_validator(mode="after")
+    def _repeats_need_folds(self) -> Self:
+        if self.repeats > 1 and self.folds is None:
+            raise ValueError(f"repeats is {self.repeats}, but there are no folds to repeat; set folds, or use seeds")
+        return self
+
+
+class StoppingSection(Section):
+    """When a trial ends before its last epoch. Scores after a stop are those of the epochs that were trained."""
+
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without a better score; the best epoch's weights are restored. Null: none. With a schedule that anneals
+    (the presets') the last epochs are the best ones: leave it out there."""
+    median: bool = False
+    """Stop a trial whose best score so far is below the median of the others' running means at that epoch (Golovin et
+    al. 2017, Google Vizier, section 3.2.2)."""
+    curve: bool = False
+    """Stop a trial that has less than a 5 % chance to beat the best one, by a regression on the curves of the finished
+    trials (after Baker et al. 2017)."""
+    after: Annotated[int, Field(ge=1)] = 5
+    """Finished trials that `median` and `curve` need first. Trials are compared with those of as many epochs only."""
+
+
+class RuntimeSection(Section):
+    """How TensorFlow runs the trials."""
+
+    xla: bool | Literal["auto"] = "auto"
+    """Compile training steps with XLA. `auto`: off; compiling costs more than a trial's epochs gain."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto`: float32, on GPUs of compute capability 8.0 and above bfloat16. The final training is float32."""
+    steps_per_call: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Training steps in one call of TensorFlow. `auto`: as many as 64 MB of rows hold."""
+
+
 class SearchSection(Section):
     """How the architecture is searched."""
 
@@ -54,3 +101,15 @@ class SearchSection(Section):
     `auto`: neighbours, evolution, incumbent_share, random_share. A dotted path's factory is called with them."""
     budget: BudgetSection = BudgetSection()
     """Trials, hours, epochs."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes on this machine that train trials side by side. CPU threads and GPUs are divided among them. With more
+    than one, which points are suggested depends on the order in which trials end."""
+    recycle: Annotated[int, Field(ge=1)] = 25
+    """A worker process is replaced after so many trials: TensorFlow keeps some memory of each. With one worker and no
+    more trials than this in the budget the trials run inside the search's own process."""
+    validation: ValidationSection = ValidationSection()
+    """Hold-out, folds, seeds."""
+    stopping: StoppingSection = StoppingSection()
+    """When a trial ends early."""
+    runtime: RuntimeSection = RuntimeSection()
+    """XLA, precision."""
