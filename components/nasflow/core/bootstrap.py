@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasflow.core.metrics import SMALLEST_PROBABILITY
-from nasflow.core.spec import Metric
+from nasflow.core.metrics import COUNTED, SMALLEST_PROBABILITY, compute, of_counts
+from nasflow.core.spec import Metric, is_custom
 
 Array = NDArray[Any]
 Weights = NDArray[np.float64]
@@ -52,7 +52,8 @@ def values(metric: Metric, labels: Array, predictions: Array, resamples: Resampl
         return np.empty(0)
     if not np.isfinite(predictions).all():
         return np.full(resamples.count, np.nan)
-    of_weights = _METRICS[metric](labels, predictions)
+    of_rows = _custom(metric) if is_custom(metric) else _METRICS[metric]
+    of_weights = of_rows(labels, predictions)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.concatenate([of_weights(weights) for weights in resamples.chunks()])
 
@@ -86,16 +87,24 @@ def _log_loss(labels: Array, predictions: Array) -> _OfWeights:
     return _mean_of(-np.log(np.clip(chosen, SMALLEST_PROBABILITY, 1.0)))
 
 
-def _f1_macro(labels: Array, predictions: Array) -> _OfWeights:
-    classes = np.eye(predictions.shape[1])
-    true, predicted = classes[labels], classes[predictions.argmax(1)]
+def _counted(metric: Metric) -> Callable[[Array, Array], _OfWeights]:
+    """Of the confusion counts of each resample."""
 
-    def of_weights(weights: Weights) -> NDArray[np.float64]:
-        hits, sizes = weights @ (true * predicted), weights @ (true + predicted)
-        scores = np.where(sizes > 0, 2 * hits / np.where(sizes > 0, sizes, 1.0), np.nan)
-        return np.asarray(np.nanmean(scores, axis=1))
+    def of_rows(labels: Array, predictions: Array) -> _OfWeights:
+        classes = predictions.shape[1]
+        cells = labels * classes + predictions.argmax(1)
+        seen, places = np.unique(cells, return_inverse=True)
+        members = np.zeros((len(labels), len(seen)))
+        members[np.arange(len(labels)), places] = 1.0
 
-    return of_weights
+        def of_weights(weights: Weights) -> NDArray[np.float64]:
+            counts = np.zeros((len(weights), classes * classes))
+            counts[:, seen] = weights @ members
+            return np.asarray(of_counts(metric, counts.reshape(-1, classes, classes)))
+
+        return of_weights
+
+    return of_rows
 
 
 def _auc(labels: Array, predictions: Array) -> _OfWeights:
@@ -129,6 +138,50 @@ def _binary_auc(positive: Array, scores: Array) -> _OfWeights:
     return of_weights
 
 
+def _average_precision(labels: Array, predictions: Array) -> _OfWeights:
+    count = predictions.shape[1]
+    which = [1] if count == 2 else [k for k in range(count) if (labels == k).any()]
+    parts = [_binary_average_precision(labels == k, predictions[:, k]) for k in which]
+
+    def of_weights(weights: Weights) -> NDArray[np.float64]:
+        scores = np.stack([part(weights) for part in parts])
+        defined = np.isfinite(scores)
+        return np.asarray(np.where(defined, scores, 0.0).sum(0) / defined.sum(0))
+
+    return of_weights
+
+
+def _binary_average_precision(positive: Array, scores: Array) -> _OfWeights:
+    order = np.argsort(-scores, kind="stable")
+    hit = positive[order].astype(np.float64)
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # the last row ends a group
+
+    def of_weights(weights: Weights) -> NDArray[np.float64]:
+        ordered = weights[:, order]
+        hits, rows = np.cumsum(ordered * hit, axis=1)[:, ends], np.cumsum(ordered, axis=1)[:, ends]
+        precision = hits / np.where(rows > 0, rows, 1.0)
+        return np.asarray((np.diff(hits, axis=1, prepend=0.0) * precision).sum(1) / hits[:, -1])
+
+    return of_weights
+
+
+def _mse(labels: Array, predictions: Array) -> _OfWeights:
+    return _mean_of((labels - predictions) ** 2)
+
+
+def _custom(metric: Metric) -> Callable[[Array, Array], _OfWeights]:
+    """Calls the user's function once a resample, with its rows."""
+
+    def of_rows(labels: Array, predictions: Array) -> _OfWeights:
+        def of_weights(weights: Weights) -> NDArray[np.float64]:
+            draws = (np.repeat(np.arange(len(labels)), each.astype(np.int64)) for each in weights)
+            return np.array([compute(metric, labels[rows], predictions[rows]) for rows in draws])
+
+        return of_weights
+
+    return of_rows
+
+
 def _rmse(labels: Array, predictions: Array) -> _OfWeights:
     mean = _mean_of((labels - predictions) ** 2)
     return lambda weights: np.sqrt(mean(weights))
@@ -152,11 +205,13 @@ def _r2(labels: Array, predictions: Array) -> _OfWeights:
 _METRICS: Mapping[Metric, Callable[[Array, Array], _OfWeights]] = MappingProxyType(
     {
         "accuracy": _accuracy,
-        "f1_macro": _f1_macro,
         "auc": _auc,
+        "average_precision": _average_precision,
         "log_loss": _log_loss,
+        "mse": _mse,
         "rmse": _rmse,
         "mae": _mae,
         "r2": _r2,
+        **{name: _counted(name) for name in COUNTED},
     }
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from nasflow.core.sections._base import (
+    BINARY_METRICS,
     CLASSIFICATION_METRICS,
     REGRESSION_METRICS,
     TASKS,
@@ -15,7 +16,9 @@ from nasflow.core.sections._base import (
     Name,
     Section,
     Task,
+    is_custom,
     parse_count,
+    parse_metric,
 )
 from nasflow.core.sections.data import (
     CsvSection,
@@ -50,6 +53,7 @@ from nasflow.core.sections.search import (
 )
 
 __all__ = [
+    "BINARY_METRICS",
     "CLASSIFICATION_METRICS",
     "REGRESSION_METRICS",
     "TASKS",
@@ -76,8 +80,10 @@ __all__ = [
     "Task",
     "TrainSection",
     "ValidationSection",
+    "is_custom",
     "parse_class_names",
     "parse_count",
+    "parse_metric",
 ]
 
 
@@ -93,8 +99,10 @@ class ExperimentSpec(Section):
     preprocess: PreprocessSection = PreprocessSection()
     """Which engine reads the data."""
     objective: Metric | None = None
-    """What the search maximises (accuracy, f1_macro, auc, r2) or minimises (log_loss, rmse, mae). Left out: accuracy
-    or rmse."""
+    """What the search maximises (accuracy, f1, f1_macro, f1_weighted, precision, precision_macro, recall, recall_macro,
+    auc, average_precision, r2) or minimises (log_loss, mse, rmse, mae), on validation; f1, precision and recall are
+    those of the second of two classes. `[maximise|minimise] package.module:function` is called with labels and
+    predictions. Left out: accuracy or rmse."""
     constraints: ConstraintsSection = ConstraintsSection()
     """Hard limits."""
     search: SearchSection = SearchSection()
@@ -117,7 +125,7 @@ class ExperimentSpec(Section):
     @model_validator(mode="after")
     def _objective_fits_task(self) -> Self:
         allowed = REGRESSION_METRICS if self.task == "tabular_regression" else CLASSIFICATION_METRICS
-        if self.objective is not None and self.objective not in allowed:
+        if self.objective is not None and not is_custom(self.objective) and self.objective not in allowed:
             raise ValueError(
                 f"objective {self.objective!r} does not fit task {self.task}; use one of {', '.join(allowed)}"
             )

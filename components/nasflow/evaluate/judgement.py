@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nasflow.core.artifacts import Estimate
 from nasflow.core.bootstrap import Resamples, interval, values
-from nasflow.core.metrics import compute, maximised, metrics_of
+from nasflow.core.metrics import compute, maximised, reported
 from nasflow.core.spec import Metric
 
 Array = NDArray[Any]
@@ -29,11 +29,18 @@ class Gain:
         return self.ci95[0] > 0 or self.ci95[1] < 0
 
 
-def estimates(labels: Array, predictions: Array, *, classes: int | None, resamples: Resamples) -> dict[str, Estimate]:
-    """Every metric of the task with its 95 % interval. A metric without a value (AUC of one class, a prediction that
-    is not finite) is left out: a manifest cannot hold NaN."""
+def estimates(
+    labels: Array,
+    predictions: Array,
+    *,
+    classes: int | None,
+    resamples: Resamples,
+    objective: Metric | None = None,
+) -> dict[str, Estimate]:
+    """The usual metrics of the task, and the objective, each with its 95 % interval. One without a value (AUC of one
+    class, a prediction that is not finite) is left out: a manifest cannot hold NaN."""
     found = {}
-    for metric in metrics_of(classes):
+    for metric in reported(classes, objective):
         value = compute(metric, labels, predictions)
         if np.isfinite(value):
             low, high = interval(values(metric, labels, predictions, resamples))

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from nasflow.core import html
 from nasflow.core.artifacts import Estimate, Evaluation, Model
-from nasflow.core.spec import Metric
 from nasflow.evaluate import pictures
 from nasflow.evaluate.decision import direction
 from nasflow.evaluate.judgement import Gain
@@ -60,7 +59,7 @@ def _metrics(evaluation: Evaluation) -> Markup:
     columns = {"model": evaluation.test, "hand_made": evaluation.baseline, **evaluation.other_baselines}
     if evaluation.champion is not None and evaluation.champion.test:
         columns["champion"] = evaluation.champion.test
-    metrics = [metric for metric in _METRICS if any(metric in column for column in columns.values())]
+    metrics = list(dict.fromkeys(metric for column in columns.values() for metric in column))
     rows = [
         [f"{metric} ({direction(metric)})", *(_cell(c.get(metric)) for c in columns.values())] for metric in metrics
     ]
@@ -72,9 +71,6 @@ def _champion_fact(evaluation: Evaluation) -> dict[str, float | None]:
     if champion is None or evaluation.objective not in champion.test:
         return {}
     return {f"champion, version {champion.version}": champion.test[evaluation.objective].value}
-
-
-_METRICS: tuple[Metric, ...] = ("accuracy", "f1_macro", "auc", "log_loss", "rmse", "mae", "r2")
 
 
 def _cell(estimate: Estimate | None) -> str | None:

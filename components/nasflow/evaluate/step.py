@@ -215,7 +215,13 @@ class _Judge:
 
     def _estimates(self, answers: Array) -> dict[str, Estimate]:
         classes = self._transform.output.classes
-        return estimates(self._test.labels, answers, classes=classes, resamples=self._resamples)
+        return estimates(
+            self._test.labels,
+            answers,
+            classes=classes,
+            resamples=self._resamples,
+            objective=self._spec.metric,
+        )
 
 
 def _baselines_place(spec: EvaluateSpec, dataset: Dataset, work_dir: str) -> Place:

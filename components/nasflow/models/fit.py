@@ -21,8 +21,8 @@ from nasflow.data.tensors import OutputSpec, Tensors
 from nasflow.models import checkpoint
 from nasflow.models.augment import augment, augments
 from nasflow.models.backup import Backup
-from nasflow.models.class_weights import weighted
 from nasflow.models.checkpoint import Start
+from nasflow.models.class_weights import weighted
 from nasflow.models.predict import predict
 from nasflow.models.runtime import PLAIN, Runtime
 from nasflow.models.trainer import Trainer

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from nasflow.data.tensors import OutputSpec
 from nasflow.models.build import MEMBERS
-            answers = self._learner(mixing.inputs(inputs) if mixing else inputs, training=True)
-            answers = tf.cast(answers, tf.float32)
-            loss = mixing.loss(self._loss, labels, answers) if mixing else self._loss(labels, answers)
-            scaled = self.optimizer.scale_loss(loss)  # by 1, but for float16
-        self.optimizer.apply(tape.gradient(scaled, variables))
+from nasflow.models.mixing import Mixing
+from nasflow.models.optimizers import make_optimizer
+from nasflow.models.runtime import PLAIN, Runtime
 from nasflow.spaces.architecture import Recipe
 
 _NOT_DECAYED = ("bias", "gamma", "beta")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from nasflow.core.metrics import gain, maximised
-from nasflow.core.spec import Metric
+from nasflow.core.spec import Metric, is_custom
 from nasflow.search.ledger import Record
 
 
@@ -52,13 +52,16 @@ def select(records: Sequence[Record], metric: Metric, *, validation_rows: int, e
 def standard_error(metric: Metric, score: float, rows: int) -> float:
     """Roughly, of a metric measured on so many rows; 0 rows: infinite.
 
-    accuracy: √(p(1−p)/n), exact; f1_macro and auc: the same, as an order of magnitude. rmse, mae: for normal errors,
-    rmse/√(2n) and 0.756·mae/√n. log_loss: for exponentially distributed losses, log_loss/√n. r2: (1−r²)·√(2/n).
+    accuracy: √(p(1−p)/n), exact; the other metrics between 0 and 1: the same, as an order of magnitude. rmse, mae: for
+    normal errors, rmse/√(2n) and 0.756·mae/√n; mse: mse·√(2/n). log_loss: for exponentially distributed losses,
+    log_loss/√n. r2: (1−r²)·√(2/n). A function of the user's: 0, nothing is known of it.
 
     >>> round(standard_error("accuracy", 0.9, 100), 3), round(standard_error("rmse", 10.0, 50), 3)
     (0.03, 1.0)
     """
-    return _ERRORS[metric](score, rows) if rows else math.inf
+    if is_custom(metric):
+        return 0.0
+    return _ERRORS.get(metric, _proportion)(score, rows) if rows else math.inf
 
 
 def _proportion(score: float, rows: int) -> float:
@@ -68,11 +71,9 @@ def _proportion(score: float, rows: int) -> float:
 
 _ERRORS: Mapping[Metric, Callable[[float, int], float]] = MappingProxyType(
     {
-        "accuracy": _proportion,
-        "f1_macro": _proportion,
-        "auc": _proportion,
         "log_loss": lambda score, rows: score / math.sqrt(rows),
         "rmse": lambda score, rows: score / math.sqrt(2 * rows),
+        "mse": lambda score, rows: score * math.sqrt(2 / rows),
         "mae": lambda score, rows: 0.756 * score / math.sqrt(rows),
         "r2": lambda score, rows: (1 - score) * math.sqrt(2 / rows),
     }

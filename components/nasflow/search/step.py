@@ -10,6 +10,7 @@ from typing import Any
 
 from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
 from nasflow.core.errors import NasflowError
+from nasflow.core.metrics import check_metric, maximised
 from nasflow.core.storage import is_local, local_path
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.reader import read, read_transform
@@ -58,10 +59,12 @@ def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, 
     from nasflow.search.report import report
 
     study = open_study(spec, dataset, place)
+    check_metric(spec.metric, study.output.classes)
     transform = read_transform(dataset)
     tensors = {split: read(dataset, split) for split in ("train", "validation")}
     rows = {split: values.rows for split, values in tensors.items()}
-    tie = standard_error(spec.metric, 0.9, rows["validation"]) if spec.metric in ("accuracy", "auc") else 0.0
+    shares = maximised(spec.metric) and spec.metric != "r2"
+    tie = standard_error(spec.metric, 0.9, rows["validation"]) if shares else 0.0
     oracle = make_oracle(spec.search.strategy, study, settings=spec.search.settings, tie=tie)
     if done := len(study.ledger.records):
         logger.info("search goes on: %d trials in the ledger, %.0f s spent", done, study.ledger.seconds)

@@ -61,8 +61,9 @@ class Study:
     def worst_score(self, before: str) -> float:
         """What Keras Tuner's surrogates are told of trial `before`, which has no score; more is better: what knowing
         nothing would get, or twice that loss, and never more than the worst score of the trials that ended earlier."""
-        guess: dict[str, float] = {"log_loss": -2 * math.log(max(2, self.output.classes or 2))}
-        ignorant = guess.get(self.metric, 0.0 if self.sign > 0 else -2 * self.output.std)
+        std = self.output.std
+        losses = {"log_loss": math.log(max(2, self.output.classes or 2)), "mse": std**2, "rmse": std, "mae": std}
+        ignorant = -2 * losses.get(self.metric, 0.0)
         earlier = itertools.takewhile(lambda record: record.trial_id != before, self.ledger.ended)
         return min([ignorant, *(self.sign * record.score for record in earlier if record.score is not None)])
 
