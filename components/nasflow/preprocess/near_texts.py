@@ -148,7 +148,7 @@ class NearTexts:
         train = tables["train"]
         if train is None:
             return {}
-        found = {}
+        found: dict[str, dict[str, Any]] = {}
         for split in SPLITS:
             asked = tables[split]
             if asked is not None and asked.num_rows:

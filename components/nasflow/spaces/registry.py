@@ -16,8 +16,10 @@ from nasflow.spaces._base import Space
 from nasflow.spaces.cell import DARTS, NASBENCH201, CellSpace
 from nasflow.spaces.cnn import CnnSpace
 from nasflow.spaces.mlp import MlpSpace
+from nasflow.spaces.multimodal import MultimodalSpace, kinds
+from nasflow.spaces.text import TextSpace
 
-Kind = Literal["images", "a table"]
+Kind = Literal["images", "a table", "texts", "several kinds of input"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ _SPACES: Mapping[str, _Entry] = MappingProxyType(
             "images",
         ),
         "mlp": _Entry(MlpSpace, "a table"),
+        "text": _Entry(TextSpace, "texts"),
+        "multimodal": _Entry(MultimodalSpace, "several kinds of input"),
     }
 )
 NAMES = ("auto", *_SPACES)
@@ -64,9 +68,9 @@ def check_space(name: str, task: Task, settings: Mapping[str, Any] = MappingProx
         raise SpecError(
             [f"search.space: unknown space {name!r}; {hint}Known: {', '.join(NAMES)}, or package.module:factory"]
         )
-    takes, has = _SPACES[name].takes, _kind(task)
-    if takes != has:
-        fitting = [other for other, entry in _SPACES.items() if entry.takes == has]
+    takes, images = _SPACES[name].takes, task == "image_classification"
+    if (takes == "images") != images:
+        fitting = [other for other, entry in _SPACES.items() if (entry.takes == "images") == images]
         raise SpecError([f"search.space: {name} needs {takes}, got task {task}; use {', '.join(fitting)} or auto"])
     _check_settings(name, settings)
 
@@ -79,7 +83,7 @@ def get_space(
     output: OutputSpec,
     settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Space:
-    """The space of that name: `auto` (by the task), one of `NAMES`, or ``package.module:factory``.
+    """The space of that name: `auto` (by what the data have), one of `NAMES`, or ``package.module:factory``.
 
     A factory is called as ``factory(inputs=..., output=..., **settings)`` and returns a Space.
 
@@ -87,7 +91,7 @@ def get_space(
         SpecError: no such space, it does not fit the task, or its settings describe none.
     """
     check_space(name, task, settings)
-    name = _chosen(name, task)
+    name = _fitting(inputs) if name == "auto" else name
     make = _imported(name) if ":" in name else _SPACES[name].make
     try:
         space = make(inputs=inputs, output=output, **settings)
@@ -101,11 +105,14 @@ def get_space(
 def _chosen(name: str, task: Task) -> str:
     if name != "auto":
         return name
-    return "cnn" if _kind(task) == "images" else "mlp"
+    return {"image_classification": "cnn", "text_classification": "text"}.get(task, "mlp")
 
 
-def _kind(task: Task) -> Kind:
-    return "images" if task == "image_classification" else "a table"
+def _fitting(inputs: InputSpec) -> str:
+    has = kinds(inputs)
+    if len(has) > 1:
+        return "multimodal"
+    return {"image": "cnn", "text": "text"}.get("".join(has), "mlp")
 
 
 def _check_settings(name: str, settings: Mapping[str, Any]) -> None:
