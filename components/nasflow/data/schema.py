@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from nasflow.core.spec import Task
+from nasflow.core.spec import Kind, Task
 
-Kind = Literal["numeric", "integer", "boolean", "categorical", "datetime", "list", "vector", "text", "image"]
+__all__ = ["LIST_SEPARATOR", "RAW_OF", "Column", "Decision", "ImageFormat", "Kind", "Label", "RawForm", "Schema"]
 
 RawForm = Literal["number", "text", "vector", "image"]
 RAW_OF: Mapping[Kind, RawForm] = MappingProxyType(

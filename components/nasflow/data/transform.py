@@ -20,11 +20,14 @@ from nasflow.data.transforms._base import (
     Part,
 )
 from nasflow.data.transforms.categorical import CategoricalTransform
+from nasflow.data.transforms.dates import DateTransform
 from nasflow.data.transforms.discrete import DiscreteTransform
 from nasflow.data.transforms.image import ImageTransform
 from nasflow.data.transforms.label import LabelTransform
+from nasflow.data.transforms.lists import ListTransform
 from nasflow.data.transforms.numeric import LEAST_BIN, NumericTransform
 from nasflow.data.transforms.text import TextTransform
+from nasflow.data.transforms.vectors import VectorTransform
 
 __all__ = [
     "FIRST_ID",
@@ -33,12 +36,15 @@ __all__ = [
     "SMALLEST_NORMAL",
     "UNKNOWN_ID",
     "CategoricalTransform",
+    "DateTransform",
     "DiscreteTransform",
     "ImageTransform",
     "LabelTransform",
+    "ListTransform",
     "NumericTransform",
     "TextTransform",
     "TransformSpec",
+    "VectorTransform",
 ]
 
 
@@ -54,6 +60,9 @@ class TransformSpec(Frozen):
     """Numeric columns that are categories, too."""
     categorical: tuple[CategoricalTransform, ...] = ()
     text: tuple[TextTransform, ...] = ()
+    dates: tuple[DateTransform, ...] = ()
+    lists: tuple[ListTransform, ...] = ()
+    vectors: tuple[VectorTransform, ...] = ()
     image: ImageTransform | None = None
     label: LabelTransform
 

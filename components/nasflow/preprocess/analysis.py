@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS
 from nasflow.core.spec import SplitSection
+from nasflow.data.dates import iso_text
 from nasflow.data.golden import GOLDEN_ROWS
+from nasflow.data.schema import LIST_SEPARATOR, RAW_OF, Kind
 from nasflow.preprocess.analyzers import Counts, Fingerprints, Moments, Pixels, Sample
 from nasflow.preprocess.clean import CleanRows
 from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.distinct import Distinct
 from nasflow.preprocess.inspection import Inspection
 from nasflow.preprocess.near import NearImages
+from nasflow.preprocess.nested_analyzers import ListCounts, VectorMoments
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.sources._base import IMAGE, Role
 from nasflow.preprocess.split import TEST, TRAIN, assign, label_bits, priorities
@@ -34,14 +37,17 @@ from nasflow.preprocess.summary import (
     DuplicateSummary,
     GoldenRow,
     ImageSummary,
+    ListSummary,
     NumericSummary,
     Summary,
+    VectorSummary,
 )
 
 _SAMPLE_PICTURES = 24
 _PICTURE_PIXELS = 128 * 128
 _MAX_CLASSES = 10_000
 _MAX_GOLDEN_BYTES = 1 << 20
+_COUNTED = ("categorical", "boolean")
 
 
 @dataclasses.dataclass(slots=True)
@@ -54,6 +60,9 @@ class Analysis:
     numeric: dict[str, Moments] = dataclasses.field(default_factory=dict)
     distinct: dict[str, Distinct] = dataclasses.field(default_factory=dict)
     categorical: dict[str, Counts] = dataclasses.field(default_factory=dict)
+    lists: dict[str, ListCounts] = dataclasses.field(default_factory=dict)
+    vectors: dict[str, VectorMoments] = dataclasses.field(default_factory=dict)
+    weights: dict[str, Moments] = dataclasses.field(default_factory=dict)
     pixels: Pixels | None = None
     classes: dict[str, Counts] = dataclasses.field(default_factory=dict)
     targets: dict[str, Moments] = dataclasses.field(default_factory=dict)
@@ -68,9 +77,14 @@ class Analysis:
     def start(cls, plan: Plan) -> "Analysis":
         """Nothing seen yet."""
         found = cls(plan)
-        found.numeric = {column.name: Moments() for column in plan.columns if column.kind == "numeric"}
+        found.numeric = {column.name: Moments() for column in plan.columns if RAW_OF[column.kind] == "number"}
         found.distinct = {name: Distinct() for name in found.numeric}
-        found.categorical = {column.name: Counts() for column in plan.columns if column.kind == "categorical"}
+        found.categorical = {column.name: Counts() for column in plan.columns if column.kind in _COUNTED}
+        found.lists = {column.name: ListCounts() for column in plan.columns if column.kind == "list"}
+        found.vectors = {
+            column.name: VectorMoments.of(column.length or 0) for column in plan.columns if column.kind == "vector"
+        }
+        found.weights = {split: Moments() for split in SPLITS} if plan.weight is not None else {}
         found.pixels = Pixels.of(plan.image.channels) if plan.image else None
         regression = plan.task == "tabular_regression"
         found.classes = {} if regression else {split: Counts() for split in SPLITS}
@@ -100,8 +114,11 @@ class Analysis:
             self.targets[name].update(rows.labels)
         else:
             self.classes[name].update(rows.labels)
+        if rows.weights is not None:
+            self.weights[name].update(rows.weights)
         if number == TEST:
-            _offer(self.golden, ranks, lambda wanted: [_golden(rows, row) for row in wanted])
+            kinds = {column.name: column.kind for column in self.plan.columns}
+            _offer(self.golden, ranks, lambda wanted: [_golden(rows, row, kinds) for row in wanted])
         if number != TRAIN:
             return
         for column, moments in self.numeric.items():
@@ -109,6 +126,10 @@ class Analysis:
             self.distinct[column].update(rows.raw[column])
         for column, counts in self.categorical.items():
             counts.update(rows.raw[column])
+        for column, lists in self.lists.items():
+            lists.update(rows.raw[column])
+        for column, vectors in self.vectors.items():
+            vectors.update(rows.raw[column])
         if self.pixels is not None and rows.images is not None:
             images = rows.images
             self.pixels.update(images)
@@ -123,6 +144,9 @@ class Analysis:
         _merge(self.numeric, other.numeric)
         _merge(self.distinct, other.distinct)
         _merge(self.categorical, other.categorical)
+        _merge(self.lists, other.lists)
+        _merge(self.vectors, other.vectors)
+        _merge(self.weights, other.weights)
         _merge(self.classes, other.classes)
         _merge(self.targets, other.targets)
         _merge(self.fingerprints, other.fingerprints)
@@ -145,6 +169,9 @@ class Analysis:
             numeric={name: _numeric(moments) for name, moments in self.numeric.items()},
             distinct={name: _distinct(values) for name, values in self.distinct.items()},
             categorical={name: _categorical(counts) for name, counts in self.categorical.items()},
+            lists={name: _list(lists) for name, lists in self.lists.items()},
+            vectors={name: _vector(moments) for name, moments in self.vectors.items()},
+            weights={name: _numeric(moments) for name, moments in self.weights.items()},
             image=_image(self.pixels) if self.pixels else None,
             classes={name: dict(sorted(counts.values.items())) for name, counts in self.classes.items()},
             too_many_classes=any(
@@ -193,22 +220,29 @@ def _offer(sample: Sample, ranks: NDArray[np.uint64], make: Any) -> None:
         sample.add(ranks[wanted], make(wanted.tolist()))
 
 
-def _golden(rows: CleanRows, row: int) -> tuple[dict[str, Any] | None, Any]:
+def _golden(rows: CleanRows, row: int, kinds: Mapping[str, Kind]) -> tuple[dict[str, Any] | None, Any]:
     label = rows.labels[row]
     answer = label if isinstance(label, str) else float(label)
-    values = {name: _json_safe(column[row]) for name, column in rows.raw.items()}
+    values = {name: _json_safe(column[row], kinds.get(name)) for name, column in rows.raw.items()}
     encoded = values.get(IMAGE)
     too_big = isinstance(encoded, dict) and len(encoded["b64"]) > _MAX_GOLDEN_BYTES
     return None if too_big else values, answer
 
 
-def _json_safe(value: Any) -> Any:
+def _json_safe(value: Any, kind: Kind | None) -> Any:
+    """As a client would send it."""
     if value is None or isinstance(value, str):
+        if kind == "list":
+            return value.split(LIST_SEPARATOR) if value else []
         return value
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()}
+    if kind == "vector":
+        return [element if math.isfinite(element) else None for element in value.tolist()]
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if kind == "datetime":
+        return iso_text(float(value))
     return float(value) if math.isfinite(value) else None
 
 
@@ -240,6 +274,21 @@ def _categorical(counts: Counts) -> CategoricalSummary:
         distinct=counts.distinct,
         exact=counts.exact,
         top=counts.top(),
+    )
+
+
+def _list(lists: ListCounts) -> ListSummary:
+    elements = _categorical(lists.counts)
+    return ListSummary(rows=lists.rows, empty=lists.empty, longest=lists.longest, elements=elements)
+
+
+def _vector(moments: VectorMoments) -> VectorSummary:
+    return VectorSummary(
+        rows=moments.rows,
+        incomplete=moments.incomplete,
+        count=moments.count.astype(np.int64).tolist(),
+        mean=moments.mean.tolist(),
+        std=moments.std.tolist(),
     )
 
 

@@ -1,7 +1,6 @@
 """From a batch as the file has it to typed rows: unusable ones become dead letters, the others are fingerprinted."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from nasflow.preprocess import cells, split
 from nasflow.preprocess.dead_letters import DeadLetter
 from nasflow.preprocess.encoding import Encoder, among, too_long
 from nasflow.preprocess.plan import ImagePlan, Plan
+from nasflow.preprocess.reading import read_column
 from nasflow.preprocess.sources._base import IMAGE, Role, RowBatch
 from nasflow.preprocess.split_keys import read_keys
 
@@ -32,7 +32,7 @@ class CleanRows:
     kept: NDArray[np.int64]
     """Places in the batch of the rows that stayed."""
     raw: dict[str, Any]
-    """As `nasflow.data.apply` takes it: float64, `Codes`, uint8 [n, h, w, c] or object[bytes]."""
+    """By column, as `nasflow.data.schema.RAW_OF` says; texts as `Codes`."""
     images: NDArray[np.uint8] | None
     """uint8 [n, height, width, channels] in the target size; None for tables."""
     labels: Any
@@ -41,6 +41,8 @@ class CleanRows:
     dead: tuple[DeadLetter, ...]
     keys: NDArray[Any] | None = None
     """What the split goes by (`nasflow.preprocess.split_keys`); None where no column is named."""
+    weights: NDArray[np.float64] | None = None
+    """How much each row counts; None where no column says it."""
 
     @property
     def rows(self) -> int:
@@ -64,6 +66,7 @@ class CleanRows:
             fingerprints=self.fingerprints[rows],
             dead=(),
             keys=None if self.keys is None else self.keys[rows],
+            weights=None if self.weights is None else self.weights[rows],
         )
 
 
@@ -85,13 +88,10 @@ def clean(batch: RowBatch, plan: Plan, role: Role = "train", encoder: Encoder | 
     if plan.image is None:
         for column in plan.columns:
             values = batch.columns.column(column.name)
-            if column.kind == "numeric":
-                raw[column.name], wrong = cells.numbers(values)
-                bad.add(wrong, column.name, values, "not a number")
-            else:
-                read = functools.partial(cells.text, csv=plan.csv, lower=column.dtype == "bool")
-                codes = raw[column.name] = encoder.codes(column.name, values, read)
-                bad.add(too_long(codes), column.name, values, f"text longer than {cells.MAX_TEXT_BYTES:,} bytes")
+            found = read_column(values, column, csv=plan.csv, encoder=encoder)
+            for wrong, reason in found.wrong:
+                bad.add(wrong, column.name, values, reason)
+            raw[column.name] = found.raw
     else:
         raw[IMAGE], images = _images(batch, plan.image, bad)
     keys = None
@@ -108,6 +108,7 @@ def clean(batch: RowBatch, plan: Plan, role: Role = "train", encoder: Encoder | 
         fingerprints=np.zeros(batch.columns.num_rows, np.uint64),
         dead=(),
         keys=keys,
+        weights=_weights(batch, plan.weight, bad) if plan.weight is not None else None,
     )
     usable = whole.take(bad.good()) if bad.letters else whole
     dead = (*batch.dead, *bad.letters.values())
@@ -120,7 +121,26 @@ def _fingerprints(raw: Mapping[str, Any], rows: int) -> NDArray[np.uint64]:
         return split.fingerprint_images(image)
     if isinstance(image, np.ndarray) and image.dtype == object:
         return split.fingerprint_files(image)
-    return split.fingerprint_columns(raw, rows)
+    flat = {name: values for name, values in raw.items() if not _is_vector(values)}
+    for name, values in raw.items():
+        if _is_vector(values):
+            flat |= {f"{name}[{place}]": values[:, place] for place in range(values.shape[1])}
+    return split.fingerprint_columns(flat, rows)
+
+
+def _is_vector(values: Any) -> bool:
+    return isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 2
+
+
+def _weights(batch: RowBatch, name: str, bad: "_Bad") -> NDArray[np.float64]:
+    values = batch.columns.column(name)
+    weights, wrong = cells.numbers(values)
+    bad.add(wrong, name, values, "weight is not a number")
+    bad.add(np.isnan(weights), name, values, "weight is missing")
+    bad.add(np.isinf(weights), name, values, "weight is not finite")
+    with np.errstate(invalid="ignore"):
+        bad.add(weights < 0, name, values, "weight is negative")
+    return weights
 
 
 def _labels(batch: RowBatch, plan: Plan, bad: "_Bad", encoder: Encoder) -> Any:

@@ -2,29 +2,22 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from nasflow.core.artifacts import SPLITS
 from nasflow.core.errors import DataError
 from nasflow.core.spec import DataSection
+from nasflow.data.dates import iso_text
 from nasflow.data.schema import Column, ImageFormat, Label, Schema
-from nasflow.data.transform import (
-    CategoricalTransform,
-    DiscreteTransform,
-    ImageTransform,
-    LabelTransform,
-    NumericTransform,
-    TransformSpec,
-)
+from nasflow.data.transform import ImageTransform, LabelTransform, TransformSpec
 from nasflow.preprocess import cells, statistics
-from nasflow.preprocess.plan import Plan, PlannedColumn
-from nasflow.preprocess.summary import DistinctSummary, Summary
+from nasflow.preprocess.fitting._base import Facts, Fitted
+from nasflow.preprocess.fitting.families import FITTERS
+from nasflow.preprocess.plan import Plan
+from nasflow.preprocess.planned import PlannedColumn
+from nasflow.preprocess.summary import Summary
 
 _MAX_FRACTIONAL_CLASSES = 1000
-_LEAST_BINS, _MOST_BINS = 2, 64
-_ROWS_A_BIN = 16
-"""A numeric column has a bin for so many training rows: small tables have coarse ones."""
-_ROWS_A_VALUE = 10
-"""A numeric column is a category, too, where a value has so many rows on average."""
 
 
 def fit(plan: Plan, summary: Summary, data: DataSection, *, leaking: Mapping[str, str]) -> tuple[Schema, TransformSpec]:
@@ -39,37 +32,33 @@ def fit(plan: Plan, summary: Summary, data: DataSection, *, leaking: Mapping[str
         found = f"only the class {classes[0]!r}" if classes else "no class"
         raise DataError(f"data.label: {plan.label!r} has {found} in all rows; a classifier needs at least two")
     _check_splits(summary, data)
+    facts = Facts(summary)
     columns: list[Column] = []
     ignored = dict(plan.ignored)
+    families: dict[str, list[Any]] = {}
     for column in plan.columns:
         reason = _useless(column, summary) or leaking.get(column.name)
         if reason:
             ignored[column.name] = reason
-        else:
-            columns.append(_column(column, summary))
+            continue
+        fitter = FITTERS.get(column.kind)  # none for images, whose transform is not a table's
+        fitted = fitter(column, facts) if fitter else Fitted(transforms={}, decisions=(), missing=False)
+        columns.append(_column(column, fitted))
+        for field, made in fitted.transforms.items():
+            families.setdefault(field, []).append(made)
     if not columns:
         raise DataError(f"{data.train}: no column is left to learn from: {ignored}")
-    kept = {column.name for column in columns}
     schema = Schema(
         task=plan.task,
         columns=tuple(columns),
         ignored=ignored,
         image=_image_format(plan),
         label=Label(name=plan.label, dtype=plan.label_dtype, classes=classes),
+        weight=plan.weight,
     )
     target = summary.targets.get("train")
     transform = TransformSpec(
-        numeric=tuple(_numeric(name, summary) for name in summary.numeric if name in kept),
-        discrete=tuple(
-            DiscreteTransform(name=name, values=tuple(found.values))
-            for name, found in summary.distinct.items()
-            if name in kept and _is_discrete(found, summary.numeric[name].count)
-        ),
-        categorical=tuple(
-            CategoricalTransform(name=name, vocabulary=tuple(text for text, _ in found.top))
-            for name, found in summary.categorical.items()
-            if name in kept
-        ),
+        **{field: tuple(found) for field, found in families.items()},
         image=_image_transform(plan, summary),
         label=LabelTransform(
             name=plan.label,
@@ -138,54 +127,44 @@ def _check_splits(summary: Summary, data: DataSection) -> None:
 
 
 def _useless(column: PlannedColumn, summary: Summary) -> str | None:
-    if column.kind == "numeric":
-        found = summary.numeric[column.name]
+    name = column.name
+    if name in summary.numeric:
+        found = summary.numeric[name]
         if not found.count:
             return "no finite value in the training rows"
-        if found.min == found.max and not found.missing + found.non_finite:
-            return f"constant: {found.min:g} in every training row"
-    elif column.kind == "categorical":
-        texts = summary.categorical[column.name]
+        if found.min is not None and found.min == found.max and not found.missing + found.non_finite:
+            shown = iso_text(found.min) if column.kind == "datetime" else f"{found.min:g}"
+            return f"constant: {shown} in every training row"
+    elif name in summary.categorical:
+        texts = summary.categorical[name]
         if not texts.count:
             return "no value in any training row"
         if texts.distinct == 1 and not texts.missing:
             return f"constant: {texts.top[0][0]!r:.60} in every training row"
+    elif name in summary.lists:
+        if not summary.lists[name].elements.count:
+            return "no element in any training row"
+    elif name in summary.vectors:
+        places = summary.vectors[name]
+        if not any(places.count):
+            return "no finite number in the training rows"
+        if not any(places.std) and not places.incomplete:
+            return "constant: the same numbers in every training row"
     return None
 
 
-def _column(column: PlannedColumn, summary: Summary) -> Column:
-    missing = 0
-    if column.kind == "numeric":
-        missing = summary.numeric[column.name].missing
-    elif column.kind == "categorical":
-        missing = summary.categorical[column.name].missing
-    return Column(name=column.name, kind=column.kind, dtype=column.dtype, missing=missing > 0, reason=column.reason)
-
-
-def _numeric(name: str, summary: Summary) -> NumericTransform:
-    found = summary.numeric[name]
-    std = _scale(name, found.mean, found.std)
-    edges = _edges(summary.distinct[name].quantiles, bins=found.count // _ROWS_A_BIN)
-    indicator = found.missing + found.non_finite > 0
-    return NumericTransform(name=name, mean=found.mean, std=std, indicator=indicator, edges=edges)
-
-
-def _edges(quantiles: list[float], *, bins: int) -> tuple[float, ...]:
-    """Every so-manieth quantile, for between `_LEAST_BINS` and `_MOST_BINS` bins.
-
-    >>> _edges([1.0, 2.0, 4.0, 8.0, 16.0], bins=2)
-    (1.0, 4.0, 16.0)
-    >>> _edges([7.0], bins=2)
-    ()
-    """
-    last = len(quantiles) - 1
-    count = min(max(bins, _LEAST_BINS), _MOST_BINS, last)
-    return tuple(quantiles[round(place * last / count)] for place in range(count + 1)) if count > 0 else ()
-
-
-def _is_discrete(found: DistinctSummary, rows: int) -> bool:
-    """Whether the values are few enough to learn something about each: of two, the number itself says all."""
-    return len(found.values) > 2 and rows >= _ROWS_A_VALUE * len(found.values)
+def _column(column: PlannedColumn, fitted: Fitted) -> Column:
+    return Column(
+        name=column.name,
+        kind=column.kind,
+        dtype=column.dtype,
+        missing=fitted.missing,
+        reason=column.reason,
+        confidence=column.confidence,
+        length=column.length,
+        format=column.format,
+        decisions=fitted.decisions,
+    )
 
 
 def _scale(name: str, mean: float, std: float) -> float:

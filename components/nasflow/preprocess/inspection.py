@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS
 from nasflow.data.codes import Codes
+from nasflow.data.schema import LIST_SEPARATOR
 from nasflow.preprocess.clean import CleanRows
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.split import occurrence_ranks
@@ -149,8 +150,9 @@ def _table(rows: CleanRows) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for name, values in rows.raw.items():
         if isinstance(values, Codes):
-            columns[FEATURE + name] = pc.utf8_slice_codeunits(values.text(), 0, _TEXT_LENGTH)
-        elif isinstance(values, np.ndarray) and values.dtype == np.float64:
+            shown = pc.replace_substring(values.text(), LIST_SEPARATOR, ", ")
+            columns[FEATURE + name] = pc.utf8_slice_codeunits(shown, 0, _TEXT_LENGTH)
+        elif isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 1:
             columns[FEATURE + name] = pa.array(values)
     if rows.images is not None:
         flat = pa.py_buffer(np.ascontiguousarray(shrink(rows.images, THUMBNAIL, THUMBNAIL)).reshape(-1))

@@ -6,7 +6,6 @@ value) is decided after the analysis, in `nasflow.preprocess.fit`.
 
 import dataclasses
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,31 +14,21 @@ import pyarrow.compute as pc
 
 from nasflow.core.artifacts import SPLITS
 from nasflow.core.errors import DataError
-from nasflow.core.spec import DataSection, Task
+from nasflow.core.spec import ColumnSection, DataSection, Task
 from nasflow.data.schema import Kind
 from nasflow.preprocess import cells
+from nasflow.preprocess.inference import NOTHING, Found, infer, odd_one
+from nasflow.preprocess.planned import PlannedColumn
 from nasflow.preprocess.sources._base import SAMPLE_ROWS, ImageSource, Profile
 from nasflow.preprocess.sources.find import Sources
 from nasflow.preprocess.sources.image_table import ImageTable
 from nasflow.preprocess.split_keys import KeyPlan, suits
 
 FOLDER_IMAGE_SIZE = 64
-_NUMERIC_SHARE = 0.99
 _MOSTLY_NUMERIC = 0.5
+_NO_LABELS = ("datetime", "list", "vector")
 _ENOUGH = 20
 """Fewer rows say nothing about identifiers."""
-_DATE = r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d{1,2}:\d{2}.*)?$|^\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([ T]\d{1,2}:\d{2}.*)?$"
-_BOOLEAN = r"^(?i:true|false)$"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedColumn:
-    """A feature column."""
-
-    name: str
-    kind: Kind
-    dtype: str
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +60,8 @@ class Plan:
     """Class names to read as others."""
     key: KeyPlan | None = None
     """The column that the split goes by."""
+    weight: str | None = None
+    """The column of the rows' weights."""
 
 
 def make_plan(sources: Sources, data: DataSection, task: Task) -> Plan:
@@ -114,9 +105,9 @@ def _key_plan(profiles: Sequence[Profile], data: DataSection, *, csv: bool) -> K
             raise DataError(
                 f"data.split.key: column {name!r} of {profile.file} holds {dtype}, but by: {by} needs {wanted}"
             )
-    kind, _, _ = _agreed(name, profiles, csv=csv)
+    found = _agreed(name, profiles, csv=csv)
     splits = SPLITS if data.test is None else SPLITS[:2]
-    return KeyPlan(name=name, by=by, numeric=kind == "numeric", splits=splits)
+    return KeyPlan(name=name, by=by, numeric=found.kind in ("numeric", "integer"), splits=splits)
 
 
 def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -> Plan:
@@ -166,39 +157,34 @@ def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, key:
     _check_label(first, data.label, task, csv=csv)
     for profile in profiles[1:]:
         _check_names(first, profile, data)
-    if unknown := [name for name in data.ignore if name not in first.schema.names]:
-        raise DataError(f"data.ignore: {unknown[0]!r} is no column of {first.file}; it has {first.schema.names}")
-    if data.label in data.ignore:
-        raise DataError(f"data.ignore: {data.label!r} is the label; take it out of data.ignore")
+    _check_section(first, data)
     columns: list[PlannedColumn] = []
     ignored: dict[str, str] = {}
     notes: list[str] = []
     for name in first.schema.names:
         if name == data.label:
             continue
-        if name in data.ignore:
-            ignored[name] = "listed in data.ignore"
-            continue
-        if key is not None and name == key.name and not data.split.keep_key:
-            ignored[name] = f"the split goes by it (data.split.by: {key.by})"
-            ignored[name] += "; data.split.keep_key: true makes it a feature, too" * (key.by != "column")
-            continue
-        kind, dtype, reason = _agreed(name, profiles, csv=csv)
-        if kind is None:
+        if reason := _left_out(name, data, key):
             ignored[name] = reason
             continue
-        if kind == "categorical" and (identifier := _identifier(name, profiles, csv=csv)):
-            ignored[name] = identifier
+        options = data.columns.get(name, ColumnSection())
+        found = _agreed(name, profiles, csv=csv, options=options)
+        if found.kind == "categorical" and options.kind is None:
+            found = _identifier(name, profiles, csv=csv) or found
+        if found.kind is None:
+            ignored[name] = found.reason
             continue
-        notes.extend(_notes(name, kind, first, csv=csv))
-        columns.append(PlannedColumn(name=name, kind=kind, dtype=dtype, reason=reason))
+        notes.extend(_notes(name, found.kind, first, csv=csv))
+        about = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+        columns.append(PlannedColumn(name=name, given=options.kind is not None, options=options, **about))
     if not columns:
         raise DataError(f"{first.file}: no column is left to learn from: {ignored}")
-    _, label_dtype, _ = _kind(first.sample.column(data.label), csv=csv)
+    label_dtype = infer(first.sample.column(data.label), csv=csv).dtype
     return Plan(
         task=task,
         label=data.label,
         label_dtype=label_dtype,
+        weight=data.weight,
         columns=tuple(columns),
         ignored=ignored,
         notes=tuple(notes),
@@ -207,6 +193,36 @@ def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, key:
         label_map=data.label_map,
         key=key,
     )
+
+
+def _check_section(first: Profile, data: DataSection) -> None:
+    """The columns that the YAML names.
+
+    Raises:
+        DataError: one is not there.
+    """
+    names = first.schema.names
+    if unknown := [name for name in data.ignore if name not in names]:
+        raise DataError(f"data.ignore: {unknown[0]!r} is no column of {first.file}; it has {names}")
+    if data.label in data.ignore:
+        raise DataError(f"data.ignore: {data.label!r} is the label; take it out of data.ignore")
+    for key, named in (("columns", tuple(data.columns)), ("weight", (data.weight,) if data.weight else ())):
+        if unknown := [name for name in named if name not in names]:
+            close = difflib.get_close_matches(unknown[0], names, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise DataError(f"data.{key}: {unknown[0]!r} is no column of {first.file}; {hint}It has {names}")
+
+
+def _left_out(name: str, data: DataSection, key: KeyPlan | None) -> str | None:
+    """Why a column is no feature, whatever it holds."""
+    if name in data.ignore:
+        return "listed in data.ignore"
+    if name == data.weight:
+        return "it says how much each row counts (data.weight)"
+    if key is not None and name == key.name and not data.split.keep_key:
+        reason = f"the split goes by it (data.split.by: {key.by})"
+        return reason + "; data.split.keep_key: true makes it a feature, too" * (key.by != "column")
+    return None
 
 
 def _check_label(first: Profile, label: str, task: Task, *, csv: bool) -> None:
@@ -219,10 +235,10 @@ def _check_label(first: Profile, label: str, task: Task, *, csv: bool) -> None:
         lower = [name for name in names if name.lower() == label.lower()]
         hint = f"did you mean {(lower or close)[0]!r}? " if lower or close else ""
         raise DataError(f"data.label: {first.file} has no column {label!r}; {hint}Its columns: {', '.join(names)}")
-    kind, _, reason = _kind(first.sample.column(label), csv=csv)
-    if kind is None and first.sample.num_rows:
-        raise DataError(f"data.label: column {label!r} of {first.file} cannot be a label: {reason}")
-    if task == "tabular_regression" and kind == "categorical":
+    found = infer(first.sample.column(label), csv=csv)
+    if (found.kind is None or found.kind in _NO_LABELS) and first.sample.num_rows:
+        raise DataError(f"data.label: column {label!r} of {first.file} cannot be a label: {found.reason}")
+    if task == "tabular_regression" and found.kind in ("categorical", "boolean"):
         example = next((v for v in cells.plain(first.sample.column(label)).to_pylist() if v is not None), None)
         raise DataError(
             f"data.label: task {task} needs a numeric label, but {label!r} of {first.file} holds {example!r}; "
@@ -243,70 +259,47 @@ def _check_names(first: Profile, other: Profile, data: DataSection) -> None:
         )
 
 
-def _agreed(name: str, profiles: Sequence[Profile], *, csv: bool) -> tuple[Kind | None, str, str]:
-    """The column's kind in all files; a file without any value in it agrees with every kind.
+def _agreed(name: str, profiles: Sequence[Profile], *, csv: bool, options: ColumnSection | None = None) -> Found:
+    """What the column is in all files; a file without any value in it agrees with every kind, and whole numbers with
+    numbers.
 
     Raises:
-        DataError: two files disagree.
+        DataError: two files disagree, or they do not bear what the YAML says.
     """
-    known: tuple[str, Kind | None, str, str] | None = None
-    fallback: tuple[Kind | None, str, str] = (None, "null", "no value in any row")
+    known: tuple[str, Found] | None = None
     for profile in profiles:
         if name not in profile.schema.names:
             continue
-        kind, dtype, reason = _kind(profile.sample.column(name), csv=csv)
-        if dtype == "null":
+        try:
+            found = infer(profile.sample.column(name), csv=csv, options=options)
+        except DataError as error:
+            raise DataError(f"data.columns: column {name!r} of {profile.file}: {error}") from error
+        if found.dtype == "null":
             continue
-        if known is not None and kind != known[1]:
+        known = (profile.file, found) if known is None else (known[0], _both(name, known, (profile.file, found)))
+    return NOTHING if known is None else known[1]
+
+
+def _both(name: str, known: tuple[str, Found], other: tuple[str, Found]) -> Found:
+    first, second = known[1], other[1]
+    least = min(first.confidence, second.confidence)
+    if first.kind == second.kind:
+        if (first.length, first.format) != (second.length, second.format):
+            shown = [f"{f.format or f.length or 'ISO 8601'}" for f in (first, second)]
             raise DataError(
-                f"column {name!r} is {known[1] or known[2]} in {known[0]} but {kind or dtype} in {profile.file}; "
-                "make the files agree, or list the column in data.ignore"
+                f"column {name!r} is {first.kind} in {known[0]} ({shown[0]}) and in {other[0]} ({shown[1]}); make the "
+                f"files agree, or say its {'format' if first.kind == 'datetime' else 'kind'} in data.columns.{name}"
             )
-        known = known or (profile.file, kind, dtype, reason)
-    return fallback if known is None else (known[1], known[2], known[3])
+        return dataclasses.replace(first, confidence=least)
+    if {first.kind, second.kind} == {"integer", "numeric"}:
+        return dataclasses.replace(first if first.kind == "numeric" else second, confidence=least)
+    raise DataError(
+        f"column {name!r} is {first.kind or first.reason} in {known[0]} but {second.kind or second.dtype} in "
+        f"{other[0]}; make the files agree, say its kind in data.columns, or list the column in data.ignore"
+    )
 
 
-def _kind(values: pa.Array, *, csv: bool) -> tuple[Kind | None, str, str]:
-    """(kind or None, Arrow type or ``null``, reason)."""
-    values = cells.plain(values)
-    dtype = values.type
-    if pa.types.is_null(dtype):
-        return None, "null", "no value in any row"
-    if pa.types.is_boolean(dtype):
-        return "categorical", "bool", "true or false"
-    if cells.is_number(dtype):
-        return "numeric", str(dtype), f"numbers ({dtype})"
-    if pa.types.is_temporal(dtype):
-        return None, str(dtype), f"date or time ({dtype}): not supported yet; derive numbers from it to use it"
-    if not cells.is_text(dtype):
-        return None, str(dtype), f"{dtype} values are not supported"
-    return _csv_kind(values) if csv else ("categorical", "string", "text")
-
-
-def _csv_kind(values: pa.Array) -> tuple[Kind | None, str, str]:
-    """From a sample: numbers where nearly all values parse as such; one slip of the pen does not make it text."""
-    present = pc.drop_null(cells.trimmed(values))
-    if not len(present):
-        return None, "null", "no value in any row"
-    found, bad = cells.numbers(present)
-    wrong = 0 if bad is None else int(bad.sum())
-    if wrong <= max((1 - _NUMERIC_SHARE) * len(present), 1 if len(present) >= _ENOUGH else 0):
-        finite = found[np.isfinite(found)]
-        whole = bool((finite == np.rint(finite)).all())
-        share = "" if not wrong else f" ({1 - wrong / len(present):.1%} of the sampled values)"
-        return "numeric", "int64" if whole else "double", f"numbers{share}"
-    if _share(present, _DATE) >= _NUMERIC_SHARE:
-        return None, "date", "date or time (text): not supported yet; derive numbers from it to use it"
-    if _share(present, _BOOLEAN) == 1.0:
-        return "categorical", "bool", "true or false"
-    return "categorical", "string", "text"
-
-
-def _share(values: pa.Array, pattern: str) -> float:
-    return float(pc.mean(pc.match_substring_regex(values, pattern)).as_py())
-
-
-def _identifier(name: str, profiles: Sequence[Profile], *, csv: bool) -> str | None:
+def _identifier(name: str, profiles: Sequence[Profile], *, csv: bool) -> Found | None:
     """Why a text column only names rows; None where it does not. Read from the first file's sample, so that the
     answer, and with it the split, does not wait for a whole pass."""
     values = cells.text(profiles[0].sample.column(name), csv=csv)
@@ -314,20 +307,16 @@ def _identifier(name: str, profiles: Sequence[Profile], *, csv: bool) -> str | N
     if rows < _ENOUGH or values.null_count or pc.count_distinct(values).as_py() < rows:
         return None
     where = f"the first {rows:,} rows" if rows >= SAMPLE_ROWS or len(profiles) > 1 else f"all {rows:,} rows"
-    return f"an identifier: text that is different in {where}"
+    return Found(kind=None, dtype="string", reason=f"an identifier: text that is different in {where}")
 
 
 def _notes(name: str, kind: Kind, profile: Profile, *, csv: bool) -> list[str]:
     values = cells.plain(profile.sample.column(name))
-    if kind == "numeric" and len(values) >= _ENOUGH:
+    if kind in ("numeric", "integer") and len(values) >= _ENOUGH and not pa.types.is_temporal(values.type):
         found, _ = cells.numbers(values)
         steps = np.diff(found)
         if len(steps) and (np.all(steps == 1) or np.all(steps == -1)):
             return [f"{name!r} counts the rows: it may be an identifier; if so, list it in data.ignore"]
-    if kind == "categorical" and csv:
-        present = pc.drop_null(cells.trimmed(values))
-        share = _share(present, cells.NUMBER)
-        if _MOSTLY_NUMERIC <= share < 1.0:
-            odd = next(v for v in present.to_pylist() if not re.fullmatch(cells.NUMBER, v))
-            return [f"{name!r} is treated as text, although {share:.1%} of its values are numbers: e.g. {odd!r:.60}"]
+    if kind == "categorical" and csv and (odd := odd_one(values, _MOSTLY_NUMERIC)):
+        return [f"{name!r} is treated as text, although {odd[0]:.1%} of its values are numbers: e.g. {odd[1]!r:.60}"]
     return []

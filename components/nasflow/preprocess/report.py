@@ -7,8 +7,9 @@ from markupsafe import Markup
 
 from nasflow.core import html
 from nasflow.core.artifacts import SPLITS
+from nasflow.data.dates import iso_text
 from nasflow.data.drift import LARGE, MODERATE, SIGNIFICANT
-from nasflow.data.schema import Schema
+from nasflow.data.schema import RAW_OF, Column, Kind, Schema
 from nasflow.data.transform import TransformSpec
 from nasflow.preprocess import pictures, sparklines
 from nasflow.preprocess.dead_letters import DeadLetters, by_count
@@ -73,7 +74,9 @@ def _label(schema: Schema, summary: Summary) -> Markup:
 def _features(facts: Mapping[str, Any], quality: Quality, schema: Schema) -> Markup:
     """One table row a column: what it looks like in each split, how much is missing, how far it drifts."""
     rows = Markup("").join(
-        _feature(name, column, quality) for name, column in facts["columns"].items() if name not in schema.ignored
+        _feature(column, facts["columns"][column.name], quality)
+        for column in schema.columns
+        if column.name in facts["columns"]
     )
     sizes = ", ".join(f"{frame.num_rows:,} {split}" for split, frame in quality.frames.items())
     head = ["column", "values", "missing", "predicts", "drift"]
@@ -93,8 +96,9 @@ def _features(facts: Mapping[str, Any], quality: Quality, schema: Schema) -> Mar
     )
 
 
-def _feature(name: str, column: Mapping[str, Any], quality: Quality) -> Markup:
-    numeric = column["kind"] == "numeric"
+def _feature(about: Column, column: Mapping[str, Any], quality: Quality) -> Markup:
+    name = about.name
+    numeric = RAW_OF[about.kind] == "number"
     counts = quality.counts.get(name)
     picture = Markup("")
     missing = "–"
@@ -107,21 +111,42 @@ def _feature(name: str, column: Mapping[str, Any], quality: Quality) -> Markup:
         missing = " / ".join(f"{share:.1%}" for share in shares) if any(shares) else "0"
     drift = column.get("drift", {}).get("test")
     return Markup(
-        "<tr><td>{}<small>{}</small></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n"
+        "<tr><td>{}<small>{}</small>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n"
     ).format(
         name,
-        column["kind"],
+        f"{about.kind}" if about.confidence == 1 else f"{about.kind} ({about.confidence:.0%} sure)",
+        _decisions(about),
         picture,
-        _numbers(column) if numeric else _texts(column),
+        _numbers(column, about.kind) if numeric else _places(column) if "top" not in column else _texts(column),
         missing,
         f"{column['alone']:.3f}" if "alone" in column else "–",
         _drift(drift),
     )
 
 
-def _numbers(column: Mapping[str, Any]) -> Markup:
+def _decisions(about: Column) -> Markup:
+    """What was chosen for a column and why, folded away."""
+    lines: list[tuple[str, str, str, float]] = [("kind", about.kind, about.reason, about.confidence)]
+    lines += [(made.about, made.choice, made.reason, made.confidence) for made in about.decisions]
+    items = Markup("").join(
+        Markup("<li>{}: {} <small>{}{}</small></li>").format(
+            what, choice, reason, "" if confidence == 1 else f" ({confidence:.0%} sure)"
+        )
+        for what, choice, reason, confidence in lines
+    )
+    return Markup("<details><summary>decisions</summary><ul>{}</ul></details>").format(items)
+
+
+def _places(column: Mapping[str, Any]) -> Markup:
+    """Vectors."""
+    return Markup("{} numbers a row").format(len(column["mean"])) if "mean" in column else Markup("–")
+
+
+def _numbers(column: Mapping[str, Any], kind: Kind) -> Markup:
     if not column["count"]:
         return Markup("–")
+    if kind == "datetime":
+        return Markup("{} … {}").format(*(iso_text(column[key]) for key in ("min", "max")))
     return Markup("{} ± {}<small>{} … {}</small>").format(
         *(f"{column[key]:.4g}" for key in ("mean", "std", "min", "max"))
     )

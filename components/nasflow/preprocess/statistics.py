@@ -11,13 +11,14 @@ from nasflow.preprocess.dead_letters import DROPPED, DeadLetters, by_count
 from nasflow.preprocess.findings import Finding, weightiest_first
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.quality import Quality, drift_findings, leak_findings, numbers_of
-from nasflow.preprocess.summary import NumericSummary, Summary
+from nasflow.preprocess.summary import CategoricalSummary, NumericSummary, Summary
 
 _TOP = 20
 _IMBALANCE = 10.0
 _MISSING_SHARE = 0.2
 _FEW_ROWS = 10
 _CONFLICTS = 0.01
+_SURE = 0.7
 
 
 def describe(
@@ -31,18 +32,18 @@ def describe(
     found: Sequence[Finding],
 ) -> dict[str, Any]:
     """Numbers of the training split, label distributions of all splits, and findings. JSON-safe."""
-    columns: dict[str, Any] = {name: _numeric(one) for name, one in summary.numeric.items()}
+    kinds: dict[str, str] = {column.name: column.kind for column in plan.columns}
+    columns: dict[str, Any] = {name: _numeric(one, kinds[name]) for name, one in summary.numeric.items()}
     for name, values in summary.distinct.items():
         columns[name] |= {"distinct": values.distinct, "exact": values.exact}
     for name, texts in summary.categorical.items():
-        columns[name] = {
-            "kind": "categorical",
-            "count": texts.count,
-            "missing": texts.missing,
-            "distinct": texts.distinct,
-            "exact": texts.exact,
-            "top": dict(texts.top[:_TOP]),
-        }
+        columns[name] = {"kind": kinds[name], **_texts(texts)}
+    for name, lists in summary.lists.items():
+        about = {"rows": lists.rows, "empty": lists.empty, "longest": lists.longest}
+        columns[name] = {"kind": "list", **_texts(lists.elements), **about, "missing": lists.empty}
+    for name, vectors in summary.vectors.items():
+        columns[name] = {"kind": "vector", "count": vectors.rows, "missing": vectors.incomplete}
+        columns[name] |= {"mean": vectors.mean, "std": vectors.std}
     if summary.image is not None:
         columns[plan.columns[0].name] = {
             "kind": "image",
@@ -109,7 +110,10 @@ def findings(
             continue
         found += _missing(name, column.missing, column.count + column.missing + column.non_finite)
         if column.non_finite:
-            text = f"Column {name!r} has {column.non_finite:,} infinite values; they count as missing."
+            text = (
+                f"Column {name!r} has {column.non_finite:,} infinite values; they count as missing: an answer to what "
+                "is no finite number would mean nothing."
+            )
             found.append(_note("infinite", text, column=name))
     for name, texts in summary.categorical.items():
         if name in schema.ignored:
@@ -118,10 +122,29 @@ def findings(
         if texts.distinct > len(texts.top) or not texts.exact:
             text = (
                 f"Column {name!r} has {'more than ' * (not texts.exact)}{texts.distinct:,} different texts; the "
-                f"{len(texts.top):,} most frequent are the vocabulary, the others count as unknown."
+                f"{len(texts.top):,} most frequent are the vocabulary, the others share places by hash."
             )
             found.append(_note("vocabulary", text, column=name))
+    found += _unsure(schema)
     return weightiest_first(found)
+
+
+def _unsure(schema: Schema) -> list[Finding]:
+    """Kinds that may be others."""
+    return [
+        Finding(
+            severity="note",
+            kind="unsure",
+            text=f"Column {column.name!r} is taken as {column.kind} with a confidence of {column.confidence:.0%}: "
+            f"{column.reason}.",
+            column=column.name,
+            numbers={"confidence": column.confidence},
+            remedy="If that is wrong, say its kind.",
+            switch=f"data.columns: {{{column.name!r}: {{kind: …}}}}",
+        )
+        for column in schema.columns
+        if column.confidence < _SURE
+    ]
 
 
 def _note(kind: str, text: str, column: str | None = None) -> Finding:
@@ -270,5 +293,15 @@ def _missing(name: str, missing: int, rows: int) -> list[Finding]:
     return []
 
 
-def _numeric(found: NumericSummary) -> dict[str, Any]:
-    return {"kind": "numeric", **found.model_dump()}
+def _numeric(found: NumericSummary, kind: str = "numeric") -> dict[str, Any]:
+    return {"kind": kind, **found.model_dump()}
+
+
+def _texts(found: CategoricalSummary) -> dict[str, Any]:
+    return {
+        "count": found.count,
+        "missing": found.missing,
+        "distinct": found.distinct,
+        "exact": found.exact,
+        "top": dict(found.top[:_TOP]),
+    }

@@ -45,7 +45,7 @@ class DistinctSummary(_Frozen):
 
 
 class CategoricalSummary(_Frozen):
-    """A text column of the training split."""
+    """A column of texts of the training split."""
 
     count: int
     missing: int
@@ -54,6 +54,28 @@ class CategoricalSummary(_Frozen):
     """False: more distinct texts than are counted; `distinct` is a lower bound and rare texts may be missing."""
     top: list[tuple[str, int]]
     """The vocabulary with its counts, most frequent first, ties by text."""
+
+
+class ListSummary(_Frozen):
+    """A column of lists of categories, of the training split."""
+
+    rows: int
+    empty: int
+    """Rows without any element; a missing list is one."""
+    longest: int
+    """Elements of the longest list."""
+    elements: CategoricalSummary
+
+
+class VectorSummary(_Frozen):
+    """A column of vectors of the training split, by place."""
+
+    rows: int
+    incomplete: int
+    """Rows in which a number is missing or not finite."""
+    count: list[int]
+    mean: list[float]
+    std: list[float]
 
 
 class ImageSummary(_Frozen):
@@ -100,6 +122,10 @@ class Summary(_Frozen):
     distinct: dict[str, DistinctSummary]
     """By numeric column."""
     categorical: dict[str, CategoricalSummary]
+    lists: dict[str, ListSummary] = {}
+    vectors: dict[str, VectorSummary] = {}
+    weights: dict[str, NumericSummary] = {}
+    """By split, the rows' weights; empty where no column has them."""
     image: ImageSummary | None
     classes: dict[str, dict[str, int]]
     """By split, rows of each class; empty for regression."""

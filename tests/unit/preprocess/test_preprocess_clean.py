@@ -71,14 +71,15 @@ def test_kinds_of_a_csv_with_reasons(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join(lines))
     plan, rows = _read(tmp_path / "a.csv")
     assert _kinds(plan) == {
+        "day": "datetime",
         "age": "numeric",
         "job": "categorical",
-        "ok": "categorical",
+        "ok": "boolean",
         "half": "categorical",
-        "row": "numeric",
+        "row": "integer",
     }
     assert plan.ignored["id"] == "an identifier: text that is different in all 200 rows"
-    assert "date or time" in plan.ignored["day"]
+    assert rows.raw["day"][:2].tolist() == [1704067200.0, 1704153600.0]  # 19,723 days after 1970, and one more
     assert plan.ignored["none"] == "no value in any row"
     assert list(rows.raw["ok"])[:2] == ["false", "true"]
     assert [(d.row, d.column, d.value, d.reason) for d in rows.dead] == [(151, "age", "old", "not a number")]
@@ -103,13 +104,17 @@ def test_kinds_of_parquet(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "a.parquet")
     plan, rows = _read(tmp_path / "a.parquet")
     assert _kinds(plan) == {
-        "whole": "numeric",
+        "whole": "integer",
         "price": "numeric",
-        "flag": "categorical",
+        "flag": "boolean",
         "word": "categorical",
         "digits": "categorical",
+        "day": "datetime",
+        "list": "vector",
     }
-    assert set(plan.ignored) == {"day", "list"}
+    assert not plan.ignored
+    assert rows.raw["day"].tolist() == [1704067200.0] * 3
+    assert rows.raw["list"].tolist() == [[1.0], [2.0], [3.0]]
     assert np.array_equal(rows.raw["whole"], [1, np.nan, 3], equal_nan=True)
     assert np.array_equal(rows.raw["price"], [1.5, np.nan, 2], equal_nan=True)
     assert list(rows.raw["flag"]) == ["true", None, "false"]

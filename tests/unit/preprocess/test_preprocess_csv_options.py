@@ -60,7 +60,7 @@ def test_census_data_as_published_runs_as_it_is(tmp_path: Path) -> None:
     schema = read_schema(dataset)
     assert schema.label.classes == ("<=50K", ">50K")
     assert [(c.name, c.kind) for c in schema.columns] == [
-        ("age", "numeric"), ("workclass", "categorical"), ("education", "categorical"), ("hours", "numeric"),
+        ("age", "integer"), ("workclass", "categorical"), ("education", "categorical"), ("hours", "integer"),
     ]  # fmt: skip
     assert {"test": dataset.rows["test"], "dead": dataset.rows["dead"]} == {"test": 100, "dead": 0}
     assert sum(dataset.rows.values()) == 400

@@ -122,7 +122,7 @@ def test_schema_drift_names_both_files(tmp_path: Path) -> None:
     (tmp_path / "0.csv").write_text(GOOD)
     (tmp_path / "1.csv").write_text("x,job,y\nten,cook,a\neleven,cook,b\n")
     message = _one(tmp_path)
-    assert "column 'x' is numeric in" in message
+    assert "column 'x' is integer in" in message
     assert "0.csv" in message
     assert "but categorical in" in message
     assert "1.csv" in message

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from nasflow.core.sections._base import Fraction, Section
+from nasflow.core.sections.columns import ColumnSection
 
 
 def parse_class_names(value: Any) -> Any:
@@ -133,6 +134,12 @@ class DataSection(Section):
     """How CSV files are written: encoding, delimiter, header, comment lines."""
     ignore: tuple[str, ...] = ()
     """Columns that the model must not see (identifiers, leaks)."""
+    columns: dict[str, ColumnSection] = Field(default={})
+    """What is known better about single columns of a table than could be found out: `{zip: {kind: categorical},
+    visited: {format: "%d/%m/%Y"}, price: {scaling: log, impute: median}}`."""
+    weight: str | None = None
+    """A column of numbers >= 0 that say how much each row counts, in training and in every metric. It is no feature. A
+    row whose weight is missing, negative or not finite is a dead letter."""
     split: SplitSection = SplitSection()
     """How the training rows are divided into train, validation and test."""
     max_bad_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = 0.001
@@ -143,3 +150,16 @@ class DataSection(Section):
     """Remedies for duplicates, conflicting labels, leaks and unbalanced classes."""
     compare_with: str | None = None
     """An earlier Dataset document (folder or `gs://` prefix): the report says what has drifted since."""
+
+    @model_validator(mode="after")
+    def _columns_are_features(self) -> Self:
+        for key, name in (("label", self.label), ("weight", self.weight)):
+            if name in self.columns:
+                raise ValueError(f"columns: {name!r} is data.{key}, no feature; take it out of columns")
+            if name in self.ignore and key == "weight":
+                raise ValueError(f"weight: {name!r} is listed in ignore; take it out of one of them")
+        if self.weight == self.label:
+            raise ValueError(f"weight: {self.weight!r} is the label; name another column")
+        if both := sorted(set(self.columns) & set(self.ignore)):
+            raise ValueError(f"columns: {both[0]!r} is listed in ignore; take it out of one of them")
+        return self
