@@ -198,6 +198,10 @@ class Dataset(Document):
     """Rows in ``train``, ``validation``, ``test`` and ``dead``: together, every row that was read."""
     shards: dict[Split, tuple[Shard, ...]]
     """Transformed rows; see `nasflow.data.reader`."""
+    remedies: tuple[str, ...] = ()
+    """The keys of `data.optimise` that changed what a model learns from."""
+    original_uri: str = ""
+    """A Dataset of the same data without them, for `evaluate.compare_optimised`; empty where none was kept."""
     raw_test: tuple[Shard, ...] = ()
     """The test rows of a table as they came, in the same order; see `nasflow.data.raw_test`."""
 
@@ -245,7 +249,7 @@ class Search(Document):
 
 
 class Model(Document):
-    """A trained model. Files: ``training.json`` (curves and seed scores), ``report.html``."""
+    """A trained model. Files: ``training.json`` (curves and seed scores), ``architecture.json``, ``report.html``."""
 
     KIND: ClassVar[str] = "Model"
     kind: Literal["Model"] = "Model"
@@ -288,6 +292,22 @@ class Decision(_Frozen):
     reasons: tuple[str, ...]
 
 
+class Original(_Frozen):
+    """The same architecture, seed and epochs, trained on the data as it was before `data.optimise`, on the same test
+    rows."""
+
+    remedies: tuple[str, ...]
+    """The keys of `data.optimise` that are compared."""
+    rows: tuple[int, int]
+    """Training and validation rows together: optimised, original."""
+    problem: str = ""
+    """Why the two cannot be compared; empty where they were."""
+    test: dict[str, Estimate] = Field(default_factory=dict)
+    """Of the model of the original data."""
+    gain: Estimate | None = None
+    """By which the model of the optimised data is better, in the objective; the interval is paired."""
+
+
 class Evaluation(Document):
     """The held-out test set, once. Files: ``predictions.json`` (golden rows and what the model said of them),
     ``confusion.json`` or ``residuals.json``, ``report.html``."""
@@ -300,6 +320,8 @@ class Evaluation(Document):
     """The hand-made network, same data."""
     other_baselines: dict[str, dict[str, Estimate]]
     """For tables, ``tree``: a gradient-boosted tree ensemble."""
+    original: Original | None = None
+    """None: `evaluate.compare_optimised` is off."""
     champion: Champion | None = None
     """None: the registry had none, or it is this very model."""
     test_rows: int

@@ -161,6 +161,11 @@ class ExperimentSpec(Section):
         wrong = [key for key in ("drop_conflicting_labels", "class_weights") if getattr(optimise, key)]
         if wrong and self.task == "tabular_regression":
             raise ValueError(f"data.optimise.{wrong[0]} needs classes, but task is {self.task}; take it out")
+        if self.evaluate.compare_optimised and not optimise.remedies:
+            raise ValueError(
+                "evaluate.compare_optimised: no remedy of data.optimise is on, so there is nothing to compare; switch "
+                "one on, e.g. data.optimise.drop_duplicates: true, or leave compare_optimised out"
+            )
         return self
 
     @property

@@ -14,7 +14,12 @@ from nasflow.evaluate import pictures
 from nasflow.evaluate.decision import direction
 from nasflow.evaluate.judgement import Gain
 
-_NAMES = {"hand_made": "hand-made network", "tree": "boosted trees", "champion": "champion"}
+_NAMES = {
+    "hand_made": "hand-made network",
+    "tree": "boosted trees",
+    "champion": "champion",
+    "original": "same network, original data",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,8 @@ def _metrics(evaluation: Evaluation) -> Markup:
     columns = {"model": evaluation.test, "hand_made": evaluation.baseline, **evaluation.other_baselines}
     if evaluation.champion is not None and evaluation.champion.test:
         columns["champion"] = evaluation.champion.test
+    if evaluation.original is not None and evaluation.original.test:
+        columns["original"] = evaluation.original.test
     metrics = list(dict.fromkeys(metric for column in columns.values() for metric in column))
     rows = [
         [f"{metric} ({direction(metric)})", *(_cell(c.get(metric)) for c in columns.values())] for metric in metrics
@@ -84,6 +91,9 @@ def _gains(verdict: Verdict) -> Markup:
     champion = verdict.evaluation.champion
     if champion is not None and champion.gain is not None:
         gains["champion"] = Gain(value=champion.gain.value, ci95=champion.gain.ci95)
+    original = verdict.evaluation.original
+    if original is not None and original.gain is not None:
+        gains["original"] = Gain(value=original.gain.value, ci95=original.gain.ci95)
     rows = [
         [
             _NAMES.get(name, name),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasflow.core.artifacts import Champion, Dataset, Estimate, Evaluation, Model
+from nasflow.core.artifacts import Champion, Dataset, Estimate, Evaluation, Model, Original
 from nasflow.core.bootstrap import Resamples
 from nasflow.core.errors import DocumentError
 from nasflow.core.metrics import confusion
@@ -19,7 +19,7 @@ from nasflow.core.workspace import Place, run_once, step_key
 from nasflow.data.golden import read_golden
 from nasflow.data.raw import raw_batch
 from nasflow.data.reader import read, read_schema, read_transform
-from nasflow.evaluate import baselines
+from nasflow.evaluate import baselines, original
 from nasflow.evaluate.champion import IncomparableError, champion_to_beat, predictions
 from nasflow.evaluate.curves import thresholded
 from nasflow.evaluate.decision import Rival, decide
@@ -113,6 +113,10 @@ class _Judge:
             tree=gains.get(TREE),
             champion=None if champion is None else _rival(champion, spec),
         )
+        found = self._against_original(predicted)
+        if found is not None:
+            said = (*decision.reasons, *original.sentences(found, spec.metric))
+            decision = decision.model_copy(update={"reasons": said})
         for reason in decision.reasons:
             logger.info("evaluate: %s", reason)
         document = Evaluation(
@@ -121,6 +125,7 @@ class _Judge:
             baseline=baseline,
             other_baselines=others,
             champion=champion,
+            original=found,
             test_rows=self._test.rows,
             decision=decision,
         )
@@ -183,6 +188,33 @@ class _Judge:
         known = bool(np.isfinite([gain.value, *gain.ci95]).all())
         facts["gain"] = Estimate(value=gain.value, ci95=gain.ci95) if known else None
         return Champion(**facts, test=self._estimates(answers))
+
+    def _against_original(self, predicted: Array) -> Original | None:
+        """The same architecture, trained on the data without the remedies of `data.optimise`, on the same rows."""
+        dataset = self._dataset
+        if not self._spec.evaluate.compare_optimised:
+            return None
+        if not dataset.original_uri:
+            problem = "this Dataset was made without evaluate.compare_optimised and did not keep the original data"
+            rows = original.learning_rows(dataset)
+            return Original(remedies=dataset.remedies, rows=(rows, rows), problem=problem)
+        before = Dataset.read(dataset.original_uri)
+        facts: dict[str, Any] = {
+            "remedies": dataset.remedies,
+            "rows": (original.learning_rows(dataset), original.learning_rows(before)),
+        }
+        try:
+            answers = self._kept(
+                self._place.at("original.npy"),
+                lambda: original.predictions(dataset, self._model, self._test, self._place),
+                "training the same architecture on the original data",
+            )
+        except IncomparableError as error:
+            return Original(**facts, problem=str(error))
+        gain = paired_gain(self._spec.metric, self._test.labels, predicted, answers, self._resamples)
+        known = bool(np.isfinite([gain.value, *gain.ci95]).all())
+        facts["gain"] = Estimate(value=gain.value, ci95=gain.ci95) if known else None
+        return Original(**facts, test=self._estimates(answers))
 
     def _rivals(self) -> dict[str, Array]:
         """Predictions of each baseline on the test rows."""

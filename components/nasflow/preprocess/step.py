@@ -9,6 +9,7 @@ from typing import Any
 
 from nasflow.core.artifacts import SPLITS, Dataset
 from nasflow.core.errors import DataError, NasflowError, TryAgainError
+from nasflow.core.spec import OptimiseSection
 from nasflow.core.storage import storage_for
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.golden import GOLDEN_ROWS, Golden
@@ -84,6 +85,7 @@ def _unchanged(sources: Sources, before: Mapping[str, str]) -> Iterator[None]:
 def _produce(
     spec: PreprocessSpec, sources: Sources, place: Place, earlier: Dataset | None
 ) -> tuple[Dataset, Mapping[str, bytes]]:
+    original = _original(spec, sources, place)
     plan = make_plan(sources, spec.data, spec.task)
     from nasflow.preprocess import pipeline  # Beam takes seconds to import: only where it runs
     from nasflow.preprocess.engine import Engine
@@ -124,7 +126,14 @@ def _produce(
     rows = {split: sum(shard.rows for shard in shards[split]) for split in SPLITS} | {"dead": dead.total}
     _check_counts(rows, summary, fit.unseen_labels(summary, schema.label.classes))
     raw_test = tuple(result.raw_test for result in results if result.raw_test is not None)
-    dataset = Dataset(task=spec.task, rows=rows, shards=shards, raw_test=raw_test)
+    dataset = Dataset(
+        task=spec.task,
+        rows=rows,
+        shards=shards,
+        raw_test=raw_test,
+        remedies=optimise.remedies,
+        original_uri="" if original is None else original.uri,
+    )
     findings = statistics.findings(plan, schema, summary, dead, quality=found, optimise=optimise, split=spec.data.split)
     if earlier is not None:
         findings = weightiest_first([*findings, *quality.compare(found, earlier)])
@@ -141,6 +150,20 @@ def _produce(
         ),
     }
     return dataset, files
+
+
+def _original(spec: PreprocessSpec, sources: Sources, place: Place) -> Dataset | None:
+    """The Dataset that the same data makes without remedies: a document of its own, below the place of this one. That
+    of an interrupted run is found again."""
+    if not (spec.keep_original and spec.data.optimise.remedies):
+        return None
+    below = Place(uri=place.at("original"))
+    if Dataset.exists(below.uri):
+        return Dataset.read(below.uri)
+    logger.info("preprocess: the data without the remedies of data.optimise first, for evaluate.compare_optimised")
+    plain = spec.data.model_copy(update={"optimise": OptimiseSection(), "compare_with": None})
+    made, files = _produce(spec.model_copy(update={"data": plain, "keep_original": False}), sources, below, None)
+    return made.publish(below.uri, files)
 
 
 def _split_facts(spec: PreprocessSpec, plan: Plan, cuts: Cuts | None) -> dict[str, Any]:

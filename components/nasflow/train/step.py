@@ -91,6 +91,7 @@ class _Training:
         }
         files = {
             "training.json": json.dumps(training, indent=1).encode(),
+            "architecture.json": json.dumps(self._architectures[choice.candidate].to_json(), indent=1).encode(),
             "report.html": report(document, spec, choice=choice, runs=runs, refit=curve),
         }
         return document, files

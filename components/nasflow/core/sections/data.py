@@ -113,6 +113,12 @@ class OptimiseSection(Section):
     """Looks for labels that are probably wrong (confident learning) among a sample of the training rows; takes seconds
     to a minute more. Nothing is dropped."""
 
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """Those that are on and change what a model learns from."""
+        names = ("drop_duplicates", "drop_conflicting_labels", "drop_leaks", "class_weights")
+        return tuple(name for name in names if getattr(self, name))
+
 
 class DataSection(Section):
     """Where the data is, and what is to be predicted."""

@@ -30,5 +30,9 @@ class EvaluateSection(Section):
     min_gain_champion: float = 0.0
     """Where the registry has a champion, the model must also be better than it by at least this much, on the same test
     rows. A champion of other columns or classes cannot be compared and does not decide."""
+    compare_optimised: bool = False
+    """Whether `data.optimise` helped: preprocess also keeps the data as it was, evaluate trains the same architecture
+    on it, and both are judged on the same test rows. Informs; does not decide. Costs a second pass over the data and
+    one training."""
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """Resamples behind each 95 % interval."""
