@@ -115,7 +115,7 @@ def fit(
         metric: what `Epoch.score` is; left out, accuracy or rmse.
         backup_path: a local folder. The state after each epoch is kept there, and a training with the same arguments
             goes on from it. The file stays: remove the folder when the result is safe. On resuming `on_epoch` sees the
-            last kept epoch once more: the process may have died before it was heard.
+            kept epochs once more: the process may have died before it was heard, and it may decide by all of them.
         on_epoch: called after each epoch (and its backup); False stops.
 
     Raises:
@@ -183,7 +183,8 @@ def fit_with(
         if start.epochs > epochs:
             raise TrialFailedError(f"the training to go on with has {start.epochs} epochs, more than {epochs}")
     done = history[-1].number if history else start.epochs
-    going = not (history and on_epoch is not None and not on_epoch(history[-1])) and not best.waited
+    verdicts = [True, *(on_epoch(epoch) for epoch in history if on_epoch is not None)]  # all but the last one: heard
+    going = verdicts[-1] and not best.waited
     try:
         while going and done < epochs:
             started, done = time.monotonic(), done + 1

@@ -91,6 +91,7 @@ def _search(
     from nasflow.search.engine import Engine
     from nasflow.search.pool import LocalProcesses, Pool, visible_gpus
     from nasflow.search.shared import Data, write
+    from nasflow.search.stopping import Stopping
     from nasflow.search.weights import Weights
 
     section, local = spec.search, is_local(place.uri)
@@ -118,7 +119,8 @@ def _search(
             return Pool(shared, launcher, size=section.workers, recycle=section.recycle)
 
         crew = processes() if section.workers > 1 else Relay(Alone(setup, data), processes, after=section.recycle)
-        Engine(study, oracle, crew, setup, weights=weights).run()
+        stopping = Stopping(study, section.stopping) if section.stopping.median or section.stopping.curve else None
+        Engine(study, oracle, crew, setup, weights=weights, stopping=stopping).run()
 
 
 def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:

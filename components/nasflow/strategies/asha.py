@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,8 +22,16 @@ class Asha:
     best of a rung that are among its top 1/`factor` and were not promoted yet, the highest rung first; where there are
     none, a new random point enters the lowest rung. It never waits for a rung to fill.
 
-    Where we differ: a promoted point is trained again **from scratch**. Our recipes anneal the learning rate over the
-    whole run, so a short run's weights are an end and no start (research/auto.md); it costs 1/factor more a rung.
+    Where we differ: what a promoted point starts from is a matter of its recipe, so there are two ways (`promote`).
+
+    ``scratch``: it is trained again from the start, for its new number of epochs, with a schedule that anneals over
+    them. A rung then ranks what a whole, shorter training gives; it costs 1/factor more a rung. ``continue``: its
+    training goes on, weights, optimiser and schedule, as in the paper. All rungs then share one schedule over the
+    epochs of the last one, so a promoted trial ends exactly where an uninterrupted one would, and nothing is paid
+    twice; but what the lower rungs rank has not annealed yet. ``auto`` is ``continue`` where the recipe is known to
+    have a constant learning rate (a value `schedule: constant`): nothing is lost there. Elsewhere it is ``scratch``:
+    whether un-annealed scores rank well enough for what is saved (a third of each promotion) was not measured.
+
     Presets are trained for all epochs: they are in the last rung, compared with what has come as far. Measured there,
     too: rungs of less than about four epochs prefer networks that are too small, so there are three rungs by default,
     not as many as there are epochs. Every trial counts in `search.budget.trials`, however short.
@@ -35,6 +43,8 @@ class Asha:
     """How many; fewer where the lowest ones would have the same epochs."""
     min_epochs: Positive = 1
     """Of the lowest rung at least."""
+    promote: Literal["auto", "continue", "scratch"] = "auto"
+    """What a promoted point starts from."""
     epochs: int = from_study(1)
     """Of the last rung."""
 
@@ -55,11 +65,31 @@ class Asha:
             promoted = {key(result.values) for result in reached[above]}
             for result in order[: len(order) // self.factor]:
                 if len(found) < n and key(result.values) not in promoted:
-                    found.append(Suggestion(result.values, parents=[result.trial_id], epochs=above))
+                    found.append(self._promoted(result, above))
                     promoted.add(key(result.values))
         novelty = Novelty(parameters, history, rng)
         fresh = novelty.many(n - len(found), novelty.random)
-        return [*found, *(Suggestion(values, epochs=ladder[0]) for values in fresh)]
+        return [*found, *(Suggestion(v, epochs=ladder[0], horizon=self._horizon(v)) for v in fresh)]
+
+    @property
+    def inherits(self) -> bool:
+        """Whether the study keeps weights."""
+        return self.promote != "scratch"
+
+    def _promoted(self, result: Result, epochs: int) -> Suggestion:
+        horizon = self._horizon(result.values)
+        return Suggestion(
+            result.values,
+            parents=[result.trial_id],
+            epochs=epochs,
+            inherit=result.trial_id if horizon is not None else None,
+            horizon=horizon,
+        )
+
+    def _horizon(self, values: Mapping[str, Any]) -> int | None:
+        """Of a training that may go on; None: it is trained from scratch in each rung."""
+        goes_on = self.promote == "continue" or (self.promote == "auto" and values.get("schedule") == "constant")
+        return self.epochs if goes_on else None
 
     def ladder(self) -> tuple[int, ...]:
         """Epochs of the rungs, the lowest first.

@@ -129,6 +129,44 @@ def test_asha_promotes_to_more_epochs_and_starts_from_scratch(tmp_path):
             assert record.control["tuner/epochs"] == 3 * parent.control["tuner/epochs"]
 
 
+def test_asha_goes_on_with_a_training_where_nothing_is_lost_by_it(tmp_path):
+    study = open_study(tmp_path / "ledger", trials=40)
+    oracle = make_oracle("asha", study, settings={"promote": "continue"})
+    assert oracle.inherits
+    while (record := oracle.next()) is not None:
+        study.ledger.end(record.trial_id, **outcome(record))
+        oracle.settle(record.trial_id)
+    promoted = [record for record in study.ledger.records if record.inherit]
+    assert {record.control["tuner/epochs"] for record in promoted} == {3, 9}
+    assert all(record.inherit == record.parents[0] and record.horizon == 9 for record in promoted)
+    first = [record for record in study.ledger.records if record.control.get("tuner/epochs") == 1]
+    assert {record.horizon for record in first} == {9}  # the schedule of the last rung, from the start
+    assert [record.inherit for record in study.ledger.records] == [r.inherit for r in Ledger(study.ledger._uri).records]
+    scratch = open_study(tmp_path / "scratch", trials=40)
+    search(scratch, "asha")
+    for record in scratch.ledger.records:
+        if record.parents:
+            assert (record.inherit is not None) == (record.values.get("schedule") == "constant")
+
+
+def test_side_by_side_suggestions_differ(tmp_path):
+    for strategy in ("random", "grid", "auto", "tpe", "asha"):
+        study = open_study(tmp_path / strategy, trials=12)
+        oracle = make_oracle(strategy, study)
+        for _ in range(5):
+            oracle.next()
+        running = study.ledger.running
+        assert len(running) == 5
+        assert len({key(record.values) for record in running}) == 5
+        # The trials end in another order than they started; a new oracle is brought to the same place.
+        for record in (running[3], running[0]):
+            study.ledger.end(record.trial_id, **outcome(record))
+            oracle.settle(record.trial_id)
+        again = make_oracle(strategy, study)
+        assert list(again.ongoing_trials) == list(oracle.ongoing_trials)
+        assert again.next().values == oracle.study.ledger.records[-1].values
+
+
 def test_settings_reach_the_strategy_of_a_study(tmp_path):
     study = open_study(tmp_path / "ledger")
     oracle = make_oracle("asha", study, settings={"rungs": 2, "factor": 9})

@@ -97,8 +97,9 @@ class SearchSection(Section):
     """Settings of the strategy; left out, its defaults. `genetic`: population, tournament, mating, crossover, mutation,
     elites. `evolution`: population, sample, crossover. `hill_climb`: step, first. `grid`, `greedy`: points. `tpe`:
     startup, gamma, candidates, prior. `predictor`: startup, trees, candidates, elites, random_share. `reinforce`:
-    rate, baseline, entropy, bins. `asha`: factor, rungs, min_epochs. `hybrid`: parts, mode, weights, trials, settings.
-    `auto`: neighbours, evolution, incumbent_share, random_share. A dotted path's factory is called with them."""
+    rate, baseline, entropy, bins. `asha`: factor, rungs, min_epochs, promote. `hybrid`: parts, mode, weights, trials,
+    settings. `auto`: neighbours, evolution, incumbent_share, random_share. A dotted path's factory is called with
+    them."""
     budget: BudgetSection = BudgetSection()
     """Trials, hours, epochs."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
