@@ -28,7 +28,7 @@ from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.progress import Progress
 from nasflow.preprocess.raw_shards import RawWriter
 from nasflow.preprocess.shards import ShardWriter
-from nasflow.preprocess.sources._base import Piece, Role
+from nasflow.preprocess.sources._base import Choosy, Piece, Role
 from nasflow.preprocess.sources.find import Sources
 from nasflow.preprocess.split import TEST, priorities
 from nasflow.preprocess.split_survey import Cuts, Survey
@@ -72,8 +72,10 @@ class Reading:
     def rows(self, item: Item) -> Iterator[CleanRows]:
         """Clean batches of an item."""
         encoder = Encoder()
-        read = self.sources.by_role[item.role].read(item.piece)
-        batches = (clean(batch, self.plan, item.role, encoder) for batch in read)
+        source = self.sources.by_role[item.role]
+        if isinstance(source, Choosy):
+            source = source.only(self.plan.want(item.role))
+        batches = (clean(batch, self.plan, item.role, encoder) for batch in source.read(item.piece))
         return without(batches, self.drops, item.index) if self.drops else batches
 
     def placed(self, rows: CleanRows, role: Role) -> NDArray[np.int8]:

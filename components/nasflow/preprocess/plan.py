@@ -19,7 +19,7 @@ from nasflow.data.schema import Kind
 from nasflow.preprocess import cells
 from nasflow.preprocess.inference import NOTHING, Found, infer, odd_one
 from nasflow.preprocess.planned import PlannedColumn
-from nasflow.preprocess.sources._base import SAMPLE_ROWS, ImageSource, Profile
+from nasflow.preprocess.sources._base import SAMPLE_ROWS, ImageSource, Profile, Role, Want
 from nasflow.preprocess.sources.find import Sources
 from nasflow.preprocess.sources.image_table import ImageTable
 from nasflow.preprocess.split_keys import KeyPlan, suits
@@ -62,6 +62,18 @@ class Plan:
     """The column that the split goes by."""
     weight: str | None = None
     """The column of the rows' weights."""
+
+    def want(self, role: Role) -> Want:
+        """The columns that `nasflow.preprocess.clean` looks at; a test file need not have the split's key."""
+        names = [column.name for column in self.columns] + [self.label]
+        names += [self.key.name] if self.key is not None and role == "train" else []
+        names += [self.weight] if self.weight is not None else []
+        numbers = frozenset(
+            column.name
+            for column in self.columns
+            if column.kind == "numeric" or (column.kind == "integer" and not column.given)  # a dead letter quotes 1.50
+        )
+        return Want(names=tuple(dict.fromkeys(names)), numbers=numbers)
 
 
 def make_plan(sources: Sources, data: DataSection, task: Task) -> Plan:

@@ -13,7 +13,7 @@ import pytest
 from nasflow.core.errors import DataError
 from nasflow.core.spec import DataSection, Task
 from nasflow.preprocess.plan import Plan, make_plan
-from nasflow.preprocess.sources import csv_files
+from nasflow.preprocess.sources import csv_blocks
 from nasflow.preprocess.sources._base import RowBatch
 from nasflow.preprocess.sources.find import Sources, find
 
@@ -50,7 +50,7 @@ def _png(value: int, mode: str = "L", size: int = 4) -> bytes:
 
 
 def test_csv_row_numbers_step_over_broken_rows_and_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 64)
     lines = [f"{row},a" for row in range(1, 41)]
     lines[9], lines[24], lines[25], lines[39] = "10", "25,a,b", "26", "40,a,b,c"
     (tmp_path / "a.csv").write_text("x, y \n" + "\n".join(lines) + "\n")

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ class Piece:
     files: tuple[str, ...]
     start: int = 0
     stop: int = 0
-    """Row groups [start, stop) of a Parquet file; unused elsewhere."""
+    """Row groups [start, stop) of a Parquet file; bytes [start, stop) of a long CSV or JSON lines file; else 0."""
     first_row: int = 1
     """Number of the piece's first data row in its file, from 1."""
 
@@ -47,6 +47,16 @@ class RowBatch:
     def file(self, row: int) -> str:
         """The file of a row of this batch."""
         return self.files[0] if len(self.files) == 1 else self.files[row]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """The columns that are read, and how."""
+
+    names: tuple[str, ...]
+    numbers: frozenset[str]
+    """Those that hold numbers; a source may give them as such where all of a batch's cells are, else as it has
+    them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +97,14 @@ class Source(Protocol):
         Raises:
             DataError: the file is damaged; names it.
         """
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A source that can leave columns out."""
+
+    def only(self, want: Want) -> Source:
+        """The same source with these columns. Texts may come dictionary-encoded."""
 
 
 class TableSource(Source, Protocol):

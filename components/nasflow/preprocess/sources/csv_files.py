@@ -1,4 +1,4 @@
-"""CSV files: all values are read as text. A file is one piece, because a quoted value may hold a line break."""
+"""CSV files: what the values mean is decided from text; long files are cut into ranges that are read alone."""
 
 import codecs
 import contextlib
@@ -7,22 +7,19 @@ import dataclasses
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import IO, Any, Literal, cast
+from typing import IO, Literal, cast
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pc
-from numpy.typing import NDArray
 
 from nasflow.core.errors import DataError
 from nasflow.core.spec import CsvSection
-from nasflow.preprocess.dead_letters import DeadLetter
-from nasflow.preprocess.sources._base import SAMPLE_ROWS, Piece, Profile, RowBatch
+from nasflow.preprocess.sources._base import SAMPLE_ROWS, Piece, Profile, RowBatch, Want
+from nasflow.preprocess.sources.csv_blocks import BLOCK_BYTES, BlockParser
 from nasflow.preprocess.sources.files import Stream, decompressed
+from nasflow.preprocess.sources.ranges import Range, Section, csv_ranges
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "null", "NULL", "Null", "NaN", "nan", "NAN")
 """Texts that mean "no value"."""
-BLOCK_BYTES = 8 << 20
 _DELIMITERS = ",;\t|"
 _HEADER_BYTES = 1 << 20
 
@@ -33,16 +30,29 @@ class CsvSource:
 
     files: tuple[str, ...]
     options: CsvSection
+    want: Want | None = None
+    """None: every column, as text."""
     form: str = "CSV"
     kind: Literal["table", "image"] = "table"
     text: bool = True
 
+    def only(self, want: Want) -> "CsvSource":
+        return dataclasses.replace(self, want=want)
+
     def pieces(self) -> list[Piece]:
-        return [Piece(files=(file,)) for file in self.files]
+        """Of a long file, ranges of about `ranges.RANGE_BYTES`."""
+        found: list[Piece] = []
+        for file in self.files:
+            cut = self._ranges(file)
+            if cut is None:
+                found.append(Piece(files=(file,)))
+            else:
+                found += [Piece(files=(file,), start=r.start, stop=r.stop, first_row=r.first) for r in cut]
+        return found
 
     def profiles(self) -> Iterator[Profile]:
         for file in self.files:
-            batches = self.read(Piece(files=(file,)))
+            batches = dataclasses.replace(self, want=None).read(Piece(files=(file,)))
             batch = next((batch for batch in batches if batch.columns.num_rows), None)
             if batch is None:
                 raise DataError(f"{file}: a header, but no rows; name a file with data")
@@ -53,56 +63,21 @@ class CsvSource:
         """Batches of about `BLOCK_BYTES`; rows with a wrong number of fields come as dead letters."""
         (file,) = piece.files
         names, delimiter = _header(file, self.options)
-        skip_rows = int(self.options.header)
-        broken: list[tuple[int, str, str]] = []
-
-        def skip(row: Any) -> str:
-            reason = f"expected {row.expected_columns} fields, found {row.actual_columns}"
-            broken.append((row.number - skip_rows, row.text or "", reason))  # Arrow counts the header as row 1
-            return "skip"
-
-        numbers = _Numbers()
+        parser = BlockParser(file=file, names=tuple(names), delimiter=delimiter, want=self.want, missing=MISSING)
         with _open(file, self.options) as handle, _damage_is_users(file, self.options):
-            reader = pc.open_csv(
-                handle,
-                read_options=pc.ReadOptions(
-                    use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=skip_rows
-                ),
-                parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
-                convert_options=pc.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=MISSING
-                ),
-            )
-            for batch in reader:
-                letters, broken[:] = tuple(_letters(file, broken)), []
-                rows = numbers.take(batch.num_rows, [letter.row for letter in letters])
-                if batch.num_rows or letters:
-                    yield RowBatch(files=piece.files, rows=rows, columns=batch, dead=letters)
-            if broken:
-                nothing = RowBatch(files=piece.files, rows=numbers.take(0, []), columns=batch.slice(0, 0))
-                yield dataclasses.replace(nothing, dead=tuple(_letters(file, broken)))
+            if piece.start:
+                handle.seek(piece.start)
+            elif self.options.header:
+                handle.readline(_HEADER_BYTES)
+            section = Section(handle, piece.stop - handle.tell()) if piece.stop else handle
+            yield from parser.batches(section, piece.first_row)
 
-
-class _Numbers:
-    """Gives good rows their place in the file, stepping over the broken ones."""
-
-    def __init__(self) -> None:
-        self._next = 1
-        self._broken: list[int] = []
-
-    def take(self, count: int, broken: list[int]) -> NDArray[np.int64]:
-        """Numbers of the next `count` good rows; `broken` may already name rows behind them."""
-        self._broken = [row for row in [*self._broken, *broken] if row >= self._next]
-        candidates = np.arange(self._next, self._next + count + len(self._broken), dtype=np.int64)
-        rows = np.setdiff1d(candidates, np.array(self._broken, np.int64), assume_unique=True)[:count]
-        if count:
-            self._next = int(rows[-1]) + 1
-        return rows
-
-
-def _letters(file: str, broken: list[tuple[int, str, str]]) -> Iterator[DeadLetter]:
-    for row, text, reason in broken:
-        yield DeadLetter.of(file=file, row=row, column="", value=text, reason=reason)
+    def _ranges(self, file: str) -> list[Range] | None:
+        plain = codecs.lookup(self.options.encoding).name in ("utf-8", "utf-8-sig") and not self.options.comment
+        if not plain:
+            return None
+        _, delimiter = _header(file, self.options)
+        return csv_ranges(file, delimiter, header=self.options.header)
 
 
 def _header(file: str, options: CsvSection) -> tuple[list[str], str]:

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line. A file is one piece, read in blocks of whole lines."""
+"""JSON lines: one object a line, read in blocks of whole lines; long files are cut into ranges that are read alone."""
 
 import dataclasses
 import io
@@ -15,6 +15,7 @@ from nasflow.core.errors import DataError
 from nasflow.preprocess.dead_letters import DeadLetter
 from nasflow.preprocess.sources._base import SAMPLE_ROWS, Piece, Profile, RowBatch
 from nasflow.preprocess.sources.files import decompressed
+from nasflow.preprocess.sources.ranges import Section, chunks, line_ranges
 from nasflow.preprocess.sources.records import Fields
 
 BLOCK_BYTES = 8 << 20
@@ -42,7 +43,15 @@ class JsonLines:
         return cls(files=files, fields=Fields.infer((row for file in files for row in _beginning(file)), label))
 
     def pieces(self) -> list[Piece]:
-        return [Piece(files=(file,)) for file in self.files]
+        """Of a long file, ranges of about `ranges.RANGE_BYTES`."""
+        found: list[Piece] = []
+        for file in self.files:
+            cut = line_ranges(file)
+            if cut is None:
+                found.append(Piece(files=(file,)))
+            else:
+                found += [Piece(files=(file,), start=r.start, stop=r.stop, first_row=r.first) for r in cut]
+        return found
 
     def profiles(self) -> Iterator[Profile]:
         for file in self.files:
@@ -53,9 +62,13 @@ class JsonLines:
     def read(self, piece: Piece) -> Iterator[RowBatch]:
         """Batches of about `BLOCK_BYTES`. Rows are numbered by line."""
         (file,) = piece.files
-        first = 1
+        first = piece.first_row
         with decompressed(file) as handle:
-            while lines := handle.readlines(BLOCK_BYTES):
+            if piece.start:
+                handle.seek(piece.start)
+            section = Section(handle, piece.stop - piece.start) if piece.stop else handle
+            for chunk in chunks(section, BLOCK_BYTES):
+                lines = io.BytesIO(chunk).readlines()
                 yield self._fast(file, first, lines) or self._slow(file, first, lines)
                 first += len(lines)
 

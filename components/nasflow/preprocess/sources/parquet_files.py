@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nasflow.core.errors import DataError
-from nasflow.preprocess.sources._base import BATCH_ROWS, SAMPLE_ROWS, Piece, Profile, RowBatch
+from nasflow.preprocess.sources._base import BATCH_ROWS, SAMPLE_ROWS, Piece, Profile, RowBatch, Want
 from nasflow.preprocess.sources.files import opened
 
 _PIECE_ROWS = 1_000_000
@@ -21,9 +21,14 @@ class ParquetSource:
     """One or more files with the same columns."""
 
     files: tuple[str, ...]
+    want: Want | None = None
+    """None: every column, as the file has it."""
     form: str = "Parquet"
     kind: Literal["table", "image"] = "table"
     text: bool = False
+
+    def only(self, want: Want) -> "ParquetSource":
+        return dataclasses.replace(self, want=want)
 
     def pieces(self) -> list[Piece]:
         """Neighbouring row groups, about a million rows together."""
@@ -57,9 +62,10 @@ class ParquetSource:
         """Batches of `BATCH_ROWS`."""
         (file,) = piece.files
         row = piece.first_row
-        with _open(file) as parquet:
+        with _open(file, self.want) as parquet:
             groups = list(range(piece.start, piece.stop))
-            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, use_threads=False):
+            names = None if self.want is None else list(self.want.names)
+            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=names, use_threads=False):
                 if batch.num_rows:
                     yield RowBatch(files=piece.files, rows=np.arange(row, row + batch.num_rows), columns=batch)
                 row += batch.num_rows
@@ -69,11 +75,19 @@ def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
+def _encoded(schema: pa.Schema, want: Want) -> list[str]:
+    """Texts that are read as codes and a dictionary: Parquet has most of them so."""
+    return [name for name in want.names if name in schema.names and pa.types.is_string(schema.field(name).type)]
+
+
 @contextmanager
-def _open(file: str) -> Iterator[Any]:
+def _open(file: str, want: Want | None = None) -> Iterator[Any]:
     with opened(file) as handle:
         try:
-            yield pq.ParquetFile(handle)
+            parquet = pq.ParquetFile(handle)
+            if want is not None and (encoded := _encoded(parquet.schema_arrow, want)):
+                parquet = pq.ParquetFile(handle, metadata=parquet.metadata, read_dictionary=encoded)
+            yield parquet
         except (pa.ArrowException, OSError) as error:
             message = str(error).splitlines()[0]
             raise DataError(
