@@ -22,16 +22,13 @@ def predictions(answer: NDArray[np.float32], signature: Signature) -> list[Any]:
         NasflowError: the model gave something that is not finite.
     """
     check_finite(answer)
+    rows = answer.tolist()
     if signature.classes is None:
-        return [float(value) for value in answer]
-    best = answer.argmax(axis=1)
+        return rows
+    classes = signature.classes
     return [
-        {
-            "label": signature.classes[place],
-            "probability": float(row[place]),
-            "probabilities": [float(value) for value in row],
-        }
-        for row, place in zip(answer, best, strict=True)
+        {"label": classes[place], "probability": row[place], "probabilities": row}
+        for row, place in zip(rows, answer.argmax(axis=1).tolist(), strict=True)
     ]
 
 
@@ -45,7 +42,7 @@ def tensors(answer: NDArray[np.float32], signature: Signature) -> dict[str, NDAr
     values = answer.astype(np.float32)
     if signature.classes is None:
         return {"prediction": values}
-    labels = np.array([signature.classes[place] for place in answer.argmax(axis=1)], dtype=object)
+    labels = np.array(signature.classes, dtype=object)[answer.argmax(axis=1)]
     return {"probabilities": values, "label": labels}
 
 
@@ -55,7 +52,6 @@ def check_finite(answer: NDArray[np.float32]) -> None:
     Raises:
         NasflowError: with the first such row, from 1.
     """
-    finite = np.isfinite(answer.reshape(len(answer), -1)).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite)) + 1
+    if not np.isfinite(answer).all():
+        row = int(np.argmin(np.isfinite(answer.reshape(len(answer), -1)).all(axis=1))) + 1
         raise NasflowError(f"row {row}: the model's prediction is not finite; the model is broken, deploy another")

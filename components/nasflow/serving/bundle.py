@@ -1,14 +1,16 @@
 """A trained model as files, loaded: raw columns in, predictions out.
 
-Only the SavedModel is loaded, a graph of TensorFlow operations. ``model.keras`` beside it is never opened here: a
-Keras archive can carry Python code, and whoever serves a model need not trust whoever made it with that.
+Only the ONNX network or the SavedModel is loaded: graphs of operations. ``model.keras`` beside them is never opened
+here: a Keras archive can carry Python code, and whoever serves a model need not trust whoever made it with that.
 """
 
 import contextlib
+import dataclasses
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +19,21 @@ from pydantic import BaseModel, ValidationError
 from nasflow.core.artifacts import External, bundle_digest
 from nasflow.core.errors import DataError, DocumentError
 from nasflow.core.storage import absolute, is_local, join, local_path, sha256_of, storage_for
+from nasflow.data.raw import raw_batch
 from nasflow.data.schema import Schema
 from nasflow.data.transform import TransformSpec
+from nasflow.serving.engines import ONNX_FILE, SAVED_MODEL, Engine, OnnxEngine, SavedModelEngine
 from nasflow.serving.signature import AnsweredRows, Signature
+
+logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=BaseModel)
 
-SAVED_MODEL = "saved_model"
+EngineChoice = Literal["auto", "onnx", "saved_model"]
 
-_DTYPES: dict[str, type] = {"float64": np.float64, "string": object, "uint8": np.uint8}
+TOLERANCE = 1e-4
+"""How far the ONNX network's answers to the golden rows may be from the Keras model's: of a probability, or of a number
+in standard deviations of the training targets. The exporter was stricter; another machine may round otherwise."""
 
 
 class Bundle:
@@ -37,6 +45,7 @@ class Bundle:
         transform: the fitted transform that the SavedModel has inside it.
         signature: the SavedModel's tensors.
         golden: rows with the predictions that the exporter saw.
+        engine: what computes the predictions.
     """
 
     def __init__(
@@ -47,27 +56,39 @@ class Bundle:
         transform: TransformSpec,
         signature: Signature,
         golden: AnsweredRows,
-        saved_model: Any,
+        engine: Engine,
     ) -> None:
         self.uri = uri
         self.schema = schema
         self.transform = transform
         self.signature = signature
         self.golden = golden
-        self._saved_model = saved_model  # owns the variables that the function reads
-        self._function = saved_model.signatures["serving_default"]
+        self.engine = engine
+        self._columns = {entry.column for entry in signature.inputs}
 
     @classmethod
-    def load(cls, uri: str, verify: Mapping[str, External] | None = None, *, digest: str | None = None) -> Self:
+    def load(
+        cls,
+        uri: str,
+        verify: Mapping[str, External] | None = None,
+        *,
+        digest: str | None = None,
+        engine: EngineChoice = "auto",
+        threads: int = 1,
+    ) -> Self:
         """Loads a bundle from a local folder or ``gs://`` prefix; a remote one is first downloaded.
 
         Args:
             uri: the bundle's folder.
             verify: the files that must be there, by path inside the bundle: each one's sha256 is compared.
             digest: `nasflow.core.artifacts.bundle_digest` of the whole folder, compared where given.
+            engine: `auto`: ONNX Runtime where the bundle has the network and it answers the golden rows as the Keras
+                model did, else the SavedModel.
+            threads: of ONNX Runtime, for one request.
 
         Raises:
-            DocumentError: no bundle there, a file is missing, damaged or changed.
+            DocumentError: no bundle there, a file is missing, damaged or changed; or `engine` is not `auto` and cannot
+                be had.
         """
         uri = absolute(uri)
         with _local(uri) as folder:
@@ -81,13 +102,20 @@ class Bundle:
                     f"{uri}: the bundle's digest is {actual}, expected {digest}; a file was changed, added or "
                     "removed: register the model again"
                 )
-            return cls(
+            parts = _Parts(
                 uri=uri,
                 schema=_parse(folder, "schema.json", Schema, uri),
                 transform=_parse(folder, "transform.json", TransformSpec, uri),
                 signature=_parse(folder, "signature.json", Signature, uri),
                 golden=_parse(folder, "golden.json", AnsweredRows, uri),
-                saved_model=_load_saved_model(folder / SAVED_MODEL, uri),
+            )
+            return cls(
+                uri=uri,
+                schema=parts.schema,
+                transform=parts.transform,
+                signature=parts.signature,
+                golden=parts.golden,
+                engine=_engine(folder, parts, engine, threads),
             )
 
     def predict(self, raw: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -102,47 +130,52 @@ class Bundle:
         Raises:
             DataError: a column is missing or unknown, or an image cannot be decoded; the row is named.
         """
-        columns = {entry.column for entry in self.signature.inputs}
-        if columns != set(raw):
+        if self._columns != raw.keys():
+            columns = self._columns
             raise DataError(
                 f"missing columns {sorted(columns - set(raw))}, unknown columns {sorted(set(raw) - columns)}; "
                 f"this model takes {sorted(columns)}"
             )
-        import tensorflow as tf
+        return self.engine.predict(raw)
 
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    uri: str
+    schema: Schema
+    transform: TransformSpec
+    signature: Signature
+    golden: AnsweredRows
+
+
+def _engine(folder: Path, parts: _Parts, choice: EngineChoice, threads: int) -> Engine:
+    path = folder / ONNX_FILE
+    if choice == "onnx" and not path.is_file():
+        raise DocumentError(f"{join(parts.uri, ONNX_FILE)}: missing; use engine saved_model, or train the model again")
+    if choice != "saved_model" and path.is_file():
         try:
-            return self._call(raw)
-        except tf.errors.InvalidArgumentError as error:
-            row = self._first_bad_row(raw)
-            if row is None:
+            made = OnnxEngine(path, parts.transform, threads=threads)
+            _check_golden(made, parts)
+        except (DocumentError, ImportError) as error:
+            if choice == "onnx":
                 raise
-            images = [entry.column for entry in self.signature.inputs if entry.kind == "image"]
-            raise DataError(
-                f"row {row}, column {', '.join(images)}: cannot be decoded; send a PNG, JPEG, GIF or BMP file"
-            ) from error
+            logger.warning("%s; the SavedModel serves, which is slower", error)
+        else:
+            return made
+    return SavedModelEngine(folder / SAVED_MODEL, parts.signature)
 
-    def _call(self, raw: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        import tensorflow as tf
 
-        tensors = {
-            entry.tensor: tf.constant(np.asarray(raw[entry.column], dtype=_DTYPES[entry.dtype]), dtype=entry.dtype)
-            for entry in self.signature.inputs
-        }
-        answer: NDArray[np.float32] = self._function(**tensors)[self.signature.outputs[0].name].numpy()
-        return answer
-
-    def _first_bad_row(self, raw: Mapping[str, NDArray[Any]]) -> int | None:
-        """TensorFlow does not say which image of a batch was bad: asks one by one, from 1. None: none alone is bad."""
-        import tensorflow as tf
-
-        if self.schema.image is None:
-            return None
-        for row in range(len(next(iter(raw.values())))):
-            try:
-                self._call({name: values[row : row + 1] for name, values in raw.items()})
-            except tf.errors.InvalidArgumentError:
-                return row + 1
-        return None
+def _check_golden(engine: Engine, parts: _Parts) -> None:
+    if not parts.golden.rows:
+        return
+    expected = np.asarray(parts.golden.predictions, np.float64)
+    answered = engine.predict(raw_batch(parts.golden.rows, parts.schema))
+    scale = parts.transform.label.std if parts.signature.classes is None else 1.0
+    slack = 4 * float(np.finfo(np.float32).eps) * np.abs(expected) if parts.signature.classes is None else 0.0
+    largest = float((np.abs(answered - expected) - slack).max() / scale) if answered.shape == expected.shape else np.inf
+    if not largest <= TOLERANCE:  # also NaN
+        where = join(parts.uri, ONNX_FILE)
+        raise DocumentError(f"{where}: answers the golden rows with a difference of {largest:.3g} > {TOLERANCE:g} here")
 
 
 @contextlib.contextmanager
@@ -189,17 +222,3 @@ def _parse(folder: Path, name: str, kind: type[M], uri: str) -> M:
         ) from error
     except ValidationError as error:
         raise DocumentError(f"{join(uri, name)}: damaged: {error}") from error
-
-
-def _load_saved_model(folder: Path, uri: str) -> Any:
-    import tensorflow as tf
-
-    if not (folder / "saved_model.pb").is_file():
-        raise DocumentError(f"{join(uri, SAVED_MODEL)}: no SavedModel here; name the bundle's folder")
-    loaded = tf.saved_model.load(str(folder))
-    if "serving_default" not in loaded.signatures:
-        raise DocumentError(
-            f"{join(uri, SAVED_MODEL)}: no signature serving_default, found {sorted(loaded.signatures)}; "
-            "train the model again with this nasflow"
-        )
-    return loaded

@@ -1,6 +1,7 @@
-"""The bundle as a KServe model: V1 and V2 requests in, answers out.
+"""The bundle as a KServe model: metadata, readiness, and what its own routes pass on (CloudEvents).
 
-Imported by the server only: kserve takes seconds.
+Plain V1 and V2 requests are answered by `nasflow.serving.predictions` before they get here. Imported by the server
+only: kserve takes seconds.
 """
 
 import asyncio
@@ -14,27 +15,31 @@ from kserve.errors import InferenceError, InvalidInput
 
 from nasflow.core.errors import DataError, NasflowError
 from nasflow.serving import answer
-from nasflow.serving.bundle import Bundle
+from nasflow.serving.live import Live
 from nasflow.serving.rows import raw_from_instances
-from nasflow.serving.tensors import datatype, raw_from_tensors
-
-_V2_TYPES = {"probabilities": "FP32", "prediction": "FP32", "label": "BYTES"}
-_THREADS = 2
+from nasflow.serving.tensors import datatype, output_datatypes, raw_from_tensors
 
 
 class Predictor(Model):
     """Works in threads of its own, so that health checks are answered while the model computes."""
 
-    def __init__(self, name: str, bundle: Bundle, *, max_rows: int) -> None:
+    def __init__(self, name: str, live: Live, *, max_rows: int, threads: concurrent.futures.Executor) -> None:
+        self._live = live
         super().__init__(name)
-        self._bundle = bundle
         self._max_rows = max_rows
-        self._threads = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
-        self.ready = True
+        self._threads = threads
+
+    @property
+    def ready(self) -> bool:
+        """Until the server is told to stop."""
+        return not self._live.stopping
+
+    @ready.setter
+    def ready(self, _value: bool) -> None:
+        """KServe's constructor sets it; the server alone decides."""
 
     def load(self) -> bool:
         """The bundle is loaded before the server starts."""
-        self.ready = True
         return True
 
     async def predict(
@@ -58,32 +63,31 @@ class Predictor(Model):
         """For ``GET /v2/models/NAME``: -1 is the number of rows."""
         return [
             {"name": entry.column, "datatype": datatype(entry), "shape": [size or -1 for size in entry.shape]}
-            for entry in self._bundle.signature.inputs
+            for entry in self._live.current.bundle.signature.inputs
         ]
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """For ``GET /v2/models/NAME``."""
-        classes = self._bundle.signature.classes
-        if classes is None:
-            return [{"name": "prediction", "datatype": "FP32", "shape": [-1]}]
+        signature = self._live.current.bundle.signature
+        shapes = {"probabilities": [-1, len(signature.classes or ())]}
         return [
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(classes)]},
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
+            {"name": name, "datatype": kind, "shape": shapes.get(name, [-1])}
+            for name, kind in output_datatypes(signature).items()
         ]
 
     def _v1(self, payload: Any) -> dict[str, Any]:
-        bundle = self._bundle
+        bundle = self._live.current.bundle
         if isinstance(payload, bytes):  # kserve parses JSON only under a few exact content types; curl sends another
             payload = _parsed(payload)
         raw = raw_from_instances(payload, bundle.schema, max_rows=self._max_rows)
         return {"predictions": answer.predictions(bundle.predict(raw), bundle.signature)}
 
     def _v2(self, request: InferRequest) -> InferResponse:
-        bundle = self._bundle
+        bundle = self._live.current.bundle
         raw = raw_from_tensors(request.inputs, bundle.signature, bundle.schema, max_rows=self._max_rows)
-        outputs = []
+        outputs, datatypes = [], output_datatypes(bundle.signature)
         for name, values in answer.tensors(bundle.predict(raw), bundle.signature).items():
-            output = InferOutput(name, list(values.shape), _V2_TYPES[name])
+            output = InferOutput(name, list(values.shape), datatypes[name])
             output.set_data_from_numpy(values, binary_data=bool(request.use_binary_outputs))
             outputs.append(output)
         return InferResponse(

@@ -5,14 +5,16 @@ every bad request, and has no limit on a body's size.
 """
 
 import asyncio
+import functools
 import logging
 import signal
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from fastapi import HTTPException, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse
 from kserve import ModelServer
 from kserve.constants.constants import FASTAPI_APP_IMPORT_STRING
@@ -28,8 +30,12 @@ from kserve.errors import (
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
+from uvicorn.importer import import_from_string
 
+from nasflow.serving import metrics
+from nasflow.serving.live import Live
 from nasflow.serving.metrics import Counted
+from nasflow.serving.predictions import Predictions
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +61,30 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 class Server(ModelServer):
     """Serves one model over HTTP on a socket that the caller has bound."""
 
-    def __init__(self, listener: socket.socket, *, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        live: Live,
+        *,
+        max_body_bytes: int,
+        drain_seconds: float,
+        predictions: Callable[[App], Predictions],
+    ) -> None:
         super().__init__(enable_grpc=False, enable_latency_logging=False, workers=1, grace_period=_GRACE_SECONDS)
         self._listener = listener
+        self._live = live
         self._max_body_bytes = max_body_bytes
+        self._drain_seconds = drain_seconds
+        self._predictions = predictions
         self.dataplane = _CheckedDataPlane(model_registry=self.registered_models)
         self.model_repository_extension = _FixedModels(model_registry=self.registered_models)
 
     def start(self, models: list[Any]) -> None:
-        """Serves until SIGTERM or SIGINT; requests in hand are finished."""
+        """Serves until SIGTERM or SIGINT, then drains.
+
+        Told to stop, the server is at once no longer ready, and goes on answering for the drain's seconds: load
+        balancers need some to notice. Then it takes no more connections, and finishes the requests in hand.
+        """
         self._register_and_check_atleast_one_model_is_ready(models)
         rest = _Rest(
             FASTAPI_APP_IMPORT_STRING,
@@ -72,24 +93,46 @@ class Server(ModelServer):
             self._listener.getsockname()[1],
             grace_period=_GRACE_SECONDS,
         )
-        rest.listener, rest.max_body_bytes = self._listener, self._max_body_bytes
+        rest.listener, rest.max_body_bytes, rest.predictions = self._listener, self._max_body_bytes, self._predictions
+        rest.live, rest.drain_seconds = self._live, self._drain_seconds
         # uvicorn takes both signals only while it serves, and raises them again, once it has stopped, for the handler
         # that was there before. This one is it: too early it means "do not start", too late it changes nothing.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: rest.stop())
-        asyncio.run(rest.start())
+        # A line for each request costs ten times a small network's answer; the metrics and the request log say more.
+        access = logging.getLogger("uvicorn.access")
+        access.handlers, access.propagate = [], False
+        with asyncio.Runner(loop_factory=rest.config.get_loop_factory()) as runner:  # uvloop where it is installed
+            runner.run(rest.start())
 
 
 class _Rest(RESTServer):
     listener: socket.socket
     max_body_bytes: int
+    predictions: Callable[[App], Predictions]
+    live: Live
+    drain_seconds: float
 
     def stop(self) -> None:
         self._server.should_exit = True
 
     async def start(self) -> None:
         self.create_application()
+        self.config.app = self._wrapped(import_from_string(self.config.app))
+        if self.drain_seconds > 0:
+            self._server.handle_exit = self._drain
         await self._server.serve(sockets=[self.listener])
+
+    def _drain(self, number: int, frame: Any) -> None:
+        """In place of uvicorn's signal handler while it serves; a second signal ends the drain."""
+        again, self.live.stopping = self.live.stopping, True
+        finish = functools.partial(type(self._server).handle_exit, self._server, number, frame)
+        if again:
+            finish()
+        else:
+            logger.info("told to stop: not ready from now on, stopping in %g s", self.drain_seconds)
+            loop = asyncio.get_running_loop()
+            loop.call_soon_threadsafe(loop.call_later, self.drain_seconds, finish)  # wakes the loop up, too
 
     def _add_exception_handlers(self, app: Any) -> None:
         # Not kserve's own: those log a traceback for every unknown model and bad request.
@@ -98,8 +141,27 @@ class _Rest(RESTServer):
         app.add_exception_handler(Exception, _defect)
 
     def _add_middlewares(self, app: Any) -> None:
-        app.add_middleware(_BodyLimit, max_bytes=self.max_body_bytes)  # kserve's own adds a log line a request
-        app.add_middleware(Counted)  # last added, outermost: counts what the limit refuses, too
+        pass  # kserve's own adds a log line a request; ours is around the whole application
+
+    def _wrapped(self, app: App) -> App:
+        """Plain predictions skip the layers, each of which costs as much as a small network's row."""
+        predictions = self.predictions(app)
+        others = Counted(_BodyLimit(predictions, self.max_body_bytes))  # counts what the limit refuses, too
+
+        async def front(scope: Message, receive: Receive, send: Send) -> None:
+            if not predictions.takes(scope) or not self._fits(scope):
+                await others(scope, receive, send)
+                return
+            started = time.perf_counter()
+            status = await predictions.answer(scope, receive, send)
+            metrics.answered(status, time.perf_counter() - started)
+
+        return front
+
+    def _fits(self, scope: Message) -> bool:
+        """Whether the body is announced, and not too big; uvicorn lets nobody send more than was announced."""
+        announced = dict(scope["headers"]).get(b"content-length", b"")
+        return announced.isdigit() and int(announced) <= self.max_body_bytes
 
 
 class _CheckedDataPlane(DataPlane):
@@ -118,6 +180,10 @@ class _FixedModels(ModelRepositoryExtension):
 
     async def unload(self, model_name: str) -> None:
         raise NotImplementedError(f"this server serves one model and does not unload it, got {model_name!r}")
+
+
+class _TooBigError(Exception):
+    """More of a body came than the server takes."""
 
 
 class _BodyLimit:
@@ -140,7 +206,7 @@ class _BodyLimit:
             await self._throw_away(receive)
             await JSONResponse({"error": self._reason(int(announced))}, status_code=413)(scope, receive, send)
             return
-        received = 0
+        received, started = 0, False
 
         async def limited() -> Message:
             nonlocal received
@@ -149,10 +215,19 @@ class _BodyLimit:
             if received > self._max_bytes:
                 if message.get("more_body", False):
                     await self._throw_away(receive)
-                raise HTTPException(413, detail=self._reason(received))
+                raise _TooBigError
             return message
 
-        await self._app(scope, limited, send)
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, limited, noted)
+        except _TooBigError:
+            if not started:
+                await JSONResponse({"error": self._reason(received)}, status_code=413)(scope, receive, send)
 
     async def _throw_away(self, receive: Receive) -> None:
         read = 0

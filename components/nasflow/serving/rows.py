@@ -7,32 +7,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.core.errors import DataError
-from nasflow.data.raw import raw_batch
 from nasflow.data.schema import Schema
+from nasflow.serving.columns import ColumnReader
+from nasflow.serving.errors import MalformedError
 
 Raw = dict[str, NDArray[np.generic]]
 
 
-def raw_from_instances(payload: Any, schema: Schema, *, max_rows: int) -> Raw:
+def raw_from_instances(payload: Any, schema: Schema, *, max_rows: int, reader: ColumnReader | None = None) -> Raw:
     """Reads ``{"instances": [row, …]}``, each row ``{column: value}``.
 
     For images a row may also be the image itself: nested lists of 0–255, or ``{"b64": "…"}`` where the model takes
     encoded files.
 
     Raises:
-        DataError: not that form, no rows, too many, or a row that `raw_batch` refuses.
+        MalformedError: not that form.
+        DataError: no rows, too many, or a row that `raw_batch` refuses.
     """
     if not isinstance(payload, Mapping) or "instances" not in payload:
-        raise DataError('the body must be a JSON object {"instances": [{column: value, …}, …]}')
+        raise MalformedError('the body must be a JSON object {"instances": [{column: value, …}, …]}')
     if extra := sorted(set(payload) - {"instances", "signature_name"}):
-        raise DataError(f'unknown keys {extra}; a V1 request has "instances"')
+        raise MalformedError(f'unknown keys {extra}; a V1 request has "instances"')
     if payload.get("signature_name", "serving_default") != "serving_default":
-        raise DataError(f"unknown signature_name {payload['signature_name']!r}; leave it out")
+        raise MalformedError(f"unknown signature_name {payload['signature_name']!r}; leave it out")
     instances = payload["instances"]
     if not isinstance(instances, list):
-        raise DataError(f'"instances" must be a list of rows, got {type(instances).__name__}')
+        raise MalformedError(f'"instances" must be a list of rows, got {type(instances).__name__}')
     check_rows(len(instances), max_rows)
-    return raw_batch(_rows(instances, schema), schema)
+    rows = _rows(instances, schema)
+    return (reader or ColumnReader(schema)).read(rows)
 
 
 def check_rows(rows: int, max_rows: int) -> None:
@@ -49,6 +52,8 @@ def check_rows(rows: int, max_rows: int) -> None:
 
 def _rows(instances: Sequence[Any], schema: Schema) -> list[Mapping[str, Any]]:
     image = schema.columns[0].name if schema.image is not None else None
+    if image is None and set(map(type, instances)) == {dict}:
+        return instances  # type: ignore[return-value]  # the usual case, at once
     rows: list[Mapping[str, Any]] = []
     for number, instance in enumerate(instances, start=1):
         bare = isinstance(instance, list) or (isinstance(instance, Mapping) and set(instance) == {"b64"})

@@ -19,6 +19,7 @@ import json
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,6 +34,11 @@ from nasflow.serving.signature import Input, Signature
 _INTEGERS = {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 _FLOATS = {"FP16", "FP32", "FP64"}
 _DATATYPES = _INTEGERS | _FLOATS | {"BOOL", "BYTES"}
+_JSON_NUMBERS: Mapping[str, frozenset[type]] = {
+    "FP64": frozenset({float, int, type(None)}),
+    "FP32": frozenset({float, int, type(None)}),
+    "INT64": frozenset({int}),
+}
 
 
 class Tensor(Protocol):
@@ -67,7 +73,9 @@ def raw_from_tensors(inputs: Sequence[Tensor], signature: Signature, schema: Sch
     for entry in signature.inputs:
         tensor = named[entry.column]
         try:
-            values = _COLUMN[entry.kind](_array(tensor), entry, tensor, schema)
+            values = _at_once(tensor, entry, schema)
+            if values is None:
+                values = _COLUMN[entry.kind](_array(tensor), entry, tensor, schema)
         except DataError as error:
             raise DataError(f"input {tensor.name!r}: {error}") from error
         if rows is not None and len(values) != rows:
@@ -81,6 +89,11 @@ def raw_from_tensors(inputs: Sequence[Tensor], signature: Signature, schema: Sch
 def datatype(entry: Input) -> str:
     """The V2 datatype that metadata announces for a column."""
     return {"float64": "FP64", "string": "BYTES", "uint8": "UINT8"}[entry.dtype]
+
+
+def output_datatypes(signature: Signature) -> dict[str, str]:
+    """The outputs of `nasflow.serving.answer.tensors`, and their V2 datatypes."""
+    return {"prediction": "FP32"} if signature.classes is None else {"probabilities": "FP32", "label": "BYTES"}
 
 
 def _by_column(inputs: Sequence[Tensor], signature: Signature) -> dict[str, Tensor]:
@@ -102,6 +115,24 @@ def _names(signature: Signature) -> list[str]:
     return [entry.column for entry in signature.inputs]
 
 
+def _at_once(tensor: Tensor, entry: Input, schema: Schema) -> NDArray[Any] | None:
+    """The usual cases, by one look at all values: flat JSON numbers, or texts. None: look closer."""
+    data = tensor.data
+    if type(data) is not list or tensor.shape != [len(data)]:
+        return None
+    if entry.kind in ("numeric", "integer"):
+        if tensor.datatype in ("FP64", "FP32", "INT64") and set(map(type, data)) <= _JSON_NUMBERS[tensor.datatype]:
+            return np.array(data, np.float64)  # None becomes NaN
+    elif (
+        entry.kind in ("categorical", "text")
+        and tensor.datatype == "BYTES"
+        and set(map(type, data)) == {str}
+        and all(column.name != entry.column or column.dtype != "bool" for column in schema.columns)
+    ):
+        return np.array(data, object)
+    return None
+
+
 def _array(tensor: Tensor) -> NDArray[Any]:
     if tensor.datatype not in _DATATYPES:
         raise DataError(f"unknown datatype {tensor.datatype!r}; use one of {', '.join(sorted(_DATATYPES))}")
@@ -110,37 +141,57 @@ def _array(tensor: Tensor) -> NDArray[Any]:
     try:
         if tensor.data is None:
             return tensor.as_numpy()
-        values = np.asarray(tensor.data, dtype=object)
+        flat = _flattened(tensor.data, tensor.shape)
     except (ValueError, struct.error) as error:  # ragged lists; binary data of another length
         raise DataError(f"data does not fit shape {tensor.shape} and datatype {tensor.datatype}: {error}") from error
-    if values.size != math.prod(tensor.shape):
-        raise DataError(f"shape {tensor.shape} needs {math.prod(tensor.shape)} values, got {values.size}")
+    if len(flat) != math.prod(tensor.shape):
+        raise DataError(f"shape {tensor.shape} needs {math.prod(tensor.shape)} values, got {len(flat)}")
     try:
-        return _typed(values.reshape(-1), tensor.datatype).reshape(tensor.shape)
+        return _typed(flat, tensor.datatype).reshape(tensor.shape)
     except OverflowError as error:
         raise DataError(f"a number does not fit {tensor.datatype}: {error}") from error
 
 
-def _typed(values: NDArray[Any], name: str) -> NDArray[Any]:
+def _flattened(data: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
+    """JSON data, flat or nested as `shape` says; other nesting is left to NumPy, which refuses ragged lists."""
+    for size in shape[1:]:
+        if set(map(type, data)) != {list} or set(map(len, data)) != {size}:
+            break
+        data = list(chain.from_iterable(data))
+    if list in set(map(type, data)):
+        flat: list[Any] = np.asarray(data, dtype=object).reshape(-1).tolist()
+        return flat
+    return data
+
+
+def _typed(values: Sequence[Any], name: str) -> NDArray[Any]:
     """JSON values as the announced datatype, nothing converted in silence."""
+    kinds = set(map(type, values))  # one look at all values; only where it leaves a doubt, at each
     if name == "BYTES":
-        _require(values, lambda value: value is None or isinstance(value, str), name, "text or null")
-        return values
+        if not kinds <= {str, type(None)}:
+            _require(values, lambda value: value is None or isinstance(value, str), name, "text or null")
+        texts = np.empty(len(values), object)
+        texts[:] = values
+        return texts
     if name == "BOOL":
-        _require(values, lambda value: isinstance(value, bool), name, "true or false")
-        return values.astype(bool)
+        if not kinds <= {bool}:
+            _require(values, lambda value: isinstance(value, bool), name, "true or false")
+        return np.array(values, bool)
     if name in _FLOATS:
-        _require(values, lambda value: value is None or _is_number(value), name, "numbers or null")
-        return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
-    _require(values, lambda value: _is_number(value) and float(value).is_integer(), name, "whole numbers")
-    return np.array([int(value) for value in values], dtype=np.dtype(name.lower()))
+        if not kinds <= {float, int, type(None)}:
+            _require(values, lambda value: value is None or _is_number(value), name, "numbers or null")
+        return np.array(values, np.float64)  # None becomes NaN
+    if not kinds <= {int}:
+        _require(values, lambda value: _is_number(value) and float(value).is_integer(), name, "whole numbers")
+        values = [int(value) for value in values]
+    return np.array(values, np.dtype(name.lower()))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _require(values: NDArray[Any], fits: Callable[[Any], bool], name: str, what: str) -> None:
+def _require(values: Sequence[Any], fits: Callable[[Any], bool], name: str, what: str) -> None:
     for place, value in enumerate(values):
         if not fits(value):
             raise DataError(f"datatype {name} takes {what}, got {value!r:.80} at place {place}")
@@ -212,10 +263,19 @@ def _strings(texts: list[str]) -> NDArray[Any]:
 def _categorical(values: NDArray[Any], entry: Input, tensor: Tensor, schema: Schema) -> NDArray[Any]:
     if tensor.datatype in _FLOATS:
         raise DataError(f"column {entry.column!r} is text; send BYTES, not {tensor.datatype}")
-    flat = _flat(values)
+    flat = _flat(values).tolist()
     text = np.empty(len(flat), dtype=object)
     boolean = any(column.name == entry.column and column.dtype == "bool" for column in schema.columns)
-    for row, value in enumerate(flat.tolist(), start=1):
+    if not boolean and set(map(type, flat)) <= {str}:
+        text[:] = flat
+        return text
+    if not boolean and set(map(type, flat)) <= {bytes}:
+        try:
+            text[:] = [value.decode() for value in flat]
+            return text
+        except UnicodeDecodeError:
+            pass  # says below which row
+    for row, value in enumerate(flat, start=1):
         try:
             text[row - 1] = _text(value, lower=boolean)
         except UnicodeDecodeError as error:
@@ -262,6 +322,8 @@ def _pixels(values: NDArray[Any], form: ImageFormat, tensor: Tensor) -> NDArray[
     expected = (form.height, form.width, form.channels)
     if values.shape[1:] != expected:
         raise DataError(f"shape must be [rows, {', '.join(map(str, expected))}], got {list(tensor.shape)}")
+    if values.dtype == np.uint8:
+        return values
     if values.size and (values.min() < 0 or values.max() > 255):
         raise DataError(f"pixels must be from 0 to 255, got {values.min()} to {values.max()}")
     return values.astype(np.uint8)

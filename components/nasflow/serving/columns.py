@@ -1,0 +1,138 @@
+"""V1 rows to raw columns without a call of our own for each value: what a client sends when all is well.
+
+Each kind of column has one entry in `_READERS`: the column's values as JSON has them → the array of
+`nasflow.data.raw.raw_batch`, or None where there is any doubt. In doubt, and for a kind without an entry,
+`raw_batch` reads that column one value at a time, and says which is wrong and why.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasflow.data.raw import raw_batch
+from nasflow.data.schema import Column, Schema
+
+Reader = Callable[[Sequence[Any], Column, Schema], NDArray[np.generic] | None]
+
+_NUMBERS = frozenset({float, int, type(None)})
+_TEXTS: Mapping[type, Callable[[Any], str]] = {
+    str: str,
+    type(None): lambda _value: "",
+    bool: lambda value: "true" if value else "false",
+    int: str,
+}
+
+
+class ColumnReader:
+    """Reads rows of one schema."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._readers = [(column, _READERS.get(column.kind)) for column in schema.columns]
+        self._known = {column.name for column in schema.columns}
+        self._allowed = self._known | set(schema.ignored)
+        names = [column.name for column in schema.columns]
+        one = operator.itemgetter(*names)
+        self._pick = one if len(names) > 1 else lambda row: (one(row),)
+
+    def read(self, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
+        """The columns by name, as `raw_batch` has them.
+
+        Raises:
+            DataError: as `raw_batch`.
+        """
+        if set(map(type, rows)) != {dict}:
+            return raw_batch(rows, self._schema)
+        if set(map(len, rows)) != {len(self._known)} and any(row.keys() - self._allowed for row in rows):
+            return raw_batch(rows, self._schema)
+        try:
+            columns = list(zip(*map(self._pick, rows), strict=True))
+        except KeyError:
+            return raw_batch(rows, self._schema)
+        raw = {}
+        for (column, reader), values in zip(self._readers, columns, strict=True):
+            array = reader(values, column, self._schema) if reader is not None else None
+            raw[column.name] = self._slowly(rows, column) if array is None else array
+        return raw
+
+    def _slowly(self, rows: Sequence[Any], column: Column) -> NDArray[Any]:
+        others = {name: "" for name in self._allowed if name != column.name}
+        alone = self._schema.model_copy(update={"columns": (column,), "ignored": others})
+        return raw_batch(rows, alone)[column.name]
+
+
+def _numeric(values: Sequence[Any], _column: Column, _schema: Schema) -> NDArray[np.float64] | None:
+    if not _NUMBERS.issuperset(map(type, values)):
+        return None
+    try:
+        return np.array(values, np.float64)  # None becomes NaN
+    except OverflowError:
+        return None
+
+
+def _vector(values: Sequence[Any], column: Column, _schema: Schema) -> NDArray[np.float64] | None:
+    if set(map(type, values)) != {list} or set(map(len, values)) != {column.length}:
+        return None
+    numbers = list(chain.from_iterable(values))
+    if not _NUMBERS.issuperset(map(type, numbers)):
+        return None
+    return np.array(numbers, np.float64).reshape(len(values), -1)
+
+
+def _text(values: Sequence[Any], column: Column, _schema: Schema) -> NDArray[Any] | None:
+    kinds = set(map(type, values))
+    if not kinds <= _TEXTS.keys():
+        return None
+    if kinds != {str}:
+        values = [_TEXTS[type(value)](value) for value in values]
+    if column.dtype == "bool":
+        values = [value.lower() for value in values]
+    text = np.empty(len(values), object)
+    text[:] = values
+    return text
+
+
+def _boolean(values: Sequence[Any], _column: Column, _schema: Schema) -> NDArray[Any] | None:
+    if not set(map(type, values)) <= {bool, type(None)}:
+        return None
+    text = np.empty(len(values), object)
+    text[:] = [_TEXTS[type(value)](value) for value in values]
+    return text
+
+
+def _image(values: Sequence[Any], _column: Column, schema: Schema) -> NDArray[Any] | None:
+    form = schema.image
+    if form is None or form.encoding != "array":
+        return None
+    sizes = [form.height, form.width, form.channels]
+    flat: Sequence[Any] = values
+    for place, size in enumerate(sizes):
+        if set(map(type, flat)) != {list}:
+            if place == 2 and form.channels == 1:
+                break  # [height, width] of a grey image
+            return None
+        if set(map(len, flat)) != {size}:
+            return None
+        flat = list(chain.from_iterable(flat))
+    if set(map(type, flat)) != {int}:
+        return None
+    try:
+        pixels = bytes(flat)  # 0–255, or an error
+    except ValueError:
+        return None
+    return np.frombuffer(pixels, np.uint8).reshape(len(values), *sizes)
+
+
+_READERS: Mapping[str, Reader] = {
+    "numeric": _numeric,
+    "integer": _numeric,
+    "boolean": _boolean,
+    "categorical": _text,
+    "text": _text,
+    "vector": _vector,
+    "image": _image,
+}

@@ -1,0 +1,336 @@
+"""The model server against what it could be at best, and against a stock KServe predictor: see SERVING.md.
+
+    python -m tests.benchmarks.serving [--seconds 4] [--soak 300] [--only table,image] > table.md
+
+All servers run at once and are asked in turn, so that whatever else the machine does meets them alike. Latency is seen
+by one client that waits for each answer; CPU is what the server's process used for one request, which does not depend
+on what else runs. Both bundles are made and exported here, by nasflow's own exporter.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import orjson
+from tests.benchmarks.http_client import Connection, post
+
+BATCHES = (1, 32, 256)
+RAW = {
+    "session": "ONNX Runtime alone, tensors ready",
+    "onnx": "raw call, ONNX engine",
+    "saved_model": "raw call, SavedModel",
+}
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+# ---- bundles -------------------------------------------------------------------------------------------------------
+def table_bundle(folder):
+    """Eight numbers and six texts, like the UCI Adult table, and a network of 256–128 units."""
+    from nasflow.data.schema import Column, Label, Schema
+    from nasflow.data.transform import CategoricalTransform, LabelTransform, NumericTransform, TransformSpec
+
+    numbers, texts = [f"number {n}" for n in range(8)], [f"text {n}" for n in range(6)]
+    words = tuple(f"value-{n}" for n in range(16))
+    rng = np.random.default_rng(0)
+    rows = [
+        {name: round(float(rng.normal(40, 10)), 1) for name in numbers}
+        | {name: str(rng.choice(words)) for name in texts}
+        for _ in range(max(BATCHES))
+    ]
+    column = lambda name, kind: Column(name=name, kind=kind, dtype="double", missing=False, reason="made")  # noqa: E731
+    schema = Schema(
+        task="tabular_classification",
+        columns=tuple([column(name, "numeric") for name in numbers] + [column(name, "categorical") for name in texts]),
+        ignored={},
+        image=None,
+        label=Label(name="y", dtype="string", classes=("no", "yes")),
+    )
+    transform = TransformSpec(
+        numeric=tuple(NumericTransform(name=name, mean=40.0, std=10.0, indicator=False) for name in numbers),
+        categorical=tuple(CategoricalTransform(name=name, vocabulary=words) for name in texts),
+        label=LabelTransform(name="y", classes=("no", "yes")),
+    )
+    import keras
+
+    inputs = {
+        "numeric": keras.Input((8,), name="numeric"),
+        "categorical": keras.Input((6,), name="categorical", dtype="int32"),
+    }
+    embedded = keras.layers.Flatten()(keras.layers.Embedding(18, 8)(inputs["categorical"]))
+    hidden = keras.layers.Concatenate()([inputs["numeric"], embedded])
+    for units in (256, 128):
+        hidden = keras.layers.Dense(units, activation="relu")(hidden)
+    return _export(keras.Model(inputs, keras.layers.Dense(2)(hidden)), folder, schema, transform, rows)
+
+
+def image_bundle(folder):
+    """28 × 28 grey pixels, and a small convolutional network: 55k parameters."""
+    from nasflow.data.schema import Column, ImageFormat, Label, Schema
+    from nasflow.data.transform import ImageTransform, LabelTransform, TransformSpec
+
+    classes = tuple(str(n) for n in range(10))
+    schema = Schema(
+        task="image_classification",
+        columns=(Column(name="image", kind="image", dtype="binary", missing=False, reason="made"),),
+        ignored={},
+        image=ImageFormat(height=28, width=28, channels=1, encoding="array"),
+        label=Label(name="y", dtype="string", classes=classes),
+    )
+    image = ImageTransform(name="image", height=28, width=28, channels=1, mean=(90.0,), std=(60.0,))
+    transform = TransformSpec(image=image, label=LabelTransform(name="y", classes=classes))
+    rng = np.random.default_rng(0)
+    rows = [{"image": rng.integers(0, 256, (28, 28, 1)).tolist()} for _ in range(max(BATCHES))]
+    import keras
+
+    source = keras.Input((28, 28, 1), name="image", dtype="uint8")
+    hidden = keras.layers.Rescaling(1 / 60, offset=-1.5, dtype="float32")(source)
+    for filters in (16, 32):
+        hidden = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(hidden)
+        hidden = keras.layers.MaxPooling2D(2)(hidden)
+    hidden = keras.layers.Dense(32, activation="relu")(keras.layers.Flatten()(hidden))
+    return _export(keras.Model({"image": source}, keras.layers.Dense(10)(hidden)), folder, schema, transform, rows)
+
+
+def _export(model, folder, schema, transform, rows):
+    from nasflow.data.golden import Golden
+    from nasflow.models.export import export
+
+    golden = Golden(rows=rows[:8], labels=[schema.label.classes[0]] * 8)
+    export(model, folder, schema=schema, transform=transform, golden=golden)
+    return rows, schema
+
+
+# ---- servers -------------------------------------------------------------------------------------------------------
+class Process:
+    """A server, and what its process has used."""
+
+    def __init__(self, name, command, found):
+        self.name = name
+        self.log = tempfile.NamedTemporaryFile(prefix=f"bench-{name}-", delete=False)  # noqa: SIM115  # until stop()
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 120
+        while not (match := re.search(found, Path(self.log.name).read_text())):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(Path(self.log.name).read_text())
+            time.sleep(0.1)
+        self.port = int(match[1])
+        while True:
+            with contextlib.suppress(OSError):
+                self.connection = Connection(self.port)
+                break
+            time.sleep(0.1)
+
+    def cpu_seconds(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def memory_mib(self):
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+    def stop(self):
+        self.connection.close()
+        self.process.terminate()
+        self.process.wait(30)
+        Path(self.log.name).unlink()
+
+
+def start_all(bundle):
+    run = [sys.executable, "-m"]
+    ours = [*run, "nasflow.serving", "--bundle", str(bundle), "--name", "model", "--port", "0"]
+    return {
+        "echo": Process("echo", [*run, "tests.benchmarks.stock_servers", "echo"], r"^(\d+)"),
+        "nasflow": Process("nasflow", ours, r"at http://127\.0\.0\.1:(\d+)"),
+        "saved_model": Process("saved_model", [*ours, "--engine", "saved_model"], r"at http://127\.0\.0\.1:(\d+)"),
+        "kserve echo": Process("kecho", [*run, "tests.benchmarks.stock_servers", "kserve_echo"], r"(?m)^(\d+)$"),
+        "kserve": Process("kserve", [*run, "tests.benchmarks.stock_servers", "kserve", str(bundle)], r"(?m)^(\d+)$"),
+    }
+
+
+# ---- requests ------------------------------------------------------------------------------------------------------
+def requests(rows, schema):
+    """Protocol → the request's bytes for these rows."""
+    from nasflow.data.raw import raw_batch
+
+    raw = raw_batch(rows, schema)
+    v1 = orjson.dumps({"instances": rows})
+    named, blobs, plain = [], [], []
+    for name, values in raw.items():
+        if values.dtype == object:
+            encoded = [text.encode() for text in values]
+            datatype, blob = "BYTES", b"".join(len(each).to_bytes(4, "little") + each for each in encoded)
+        else:
+            datatype, blob = {"float64": "FP64", "uint8": "UINT8"}[values.dtype.name], values.tobytes()
+        entry = {"name": name, "datatype": datatype, "shape": list(values.shape)}
+        plain.append({**entry, "data": values.reshape(-1).tolist()})
+        named.append({**entry, "parameters": {"binary_data_size": len(blob)}})
+        blobs.append(blob)
+    head = orjson.dumps({"inputs": named, "parameters": {"binary_data_output": True}})
+    length = {"Inference_Header_Content_Length": len(head)}
+    path = "/v2/models/model/infer"
+    return {
+        "V1 JSON": post("/v1/models/model:predict", v1),
+        "V2 JSON": post(path, orjson.dumps({"id": "1", "inputs": plain})),
+        "V2 binary": post(path, head + b"".join(blobs), "application/octet-stream", **length),
+    }
+
+
+def measure(servers, wanted, seconds):
+    """(server, protocol) → (median seconds, server's CPU seconds a request), asked in turn in short bursts."""
+    times = {key: [] for key in wanted}
+    cpu = dict.fromkeys(wanted, 0.0)
+    for _ in range(5):
+        for key, request in wanted.items():
+            server = servers[key[0]]
+            status, body, _ = server.connection.ask(request)
+            assert status == 200, (key, body[:300])
+            until, before = time.perf_counter() + seconds / 5, server.cpu_seconds()
+            while time.perf_counter() < until:
+                times[key].append(server.connection.ask(request)[2])
+            cpu[key] += server.cpu_seconds() - before
+    return {key: (statistics.median(times[key]), cpu[key] / len(times[key])) for key in wanted}
+
+
+def raw_calls(bundle_path, rows, schema, seconds):
+    """In this process, without HTTP: raw columns to predictions by either engine, and ONNX Runtime on ready tensors."""
+    import onnxruntime
+
+    from nasflow.data.raw import raw_batch
+    from nasflow.serving.bundle import Bundle
+    from nasflow.serving.encoding import Encoder
+
+    raw = raw_batch(rows, schema)
+    found = {}
+    for engine in ("onnx", "saved_model"):
+        bundle = Bundle.load(str(bundle_path), engine=engine)
+        found[engine] = _timed(lambda bundle=bundle: bundle.predict(raw), seconds)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(bundle_path / "network.onnx"), options)
+    tensors = Encoder(bundle.transform, [each.name for each in session.get_inputs()])(raw)
+    found["session"] = _timed(lambda: session.run(None, tensors), seconds)
+    return found
+
+
+def _timed(call, seconds):
+    call()
+    times, until, before = [], time.perf_counter() + seconds, time.process_time()
+    while time.perf_counter() < until:
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times), (time.process_time() - before) / len(times)
+
+
+# ---- a long time under load ----------------------------------------------------------------------------------------
+def soak(server, request, seconds, clients=4):
+    """Finds what the server can take with `clients` connections, then asks for 70 % of it; by tenth of the time:
+    (requests a second, p50, p99 in ms, MiB of memory)."""
+    peak = _load(server, request, 5, clients, rate=None)[0]
+    rate = 0.7 * peak
+    slices = [(*_load(server, request, seconds / 10, clients, rate=rate), server.memory_mib()) for _ in range(10)]
+    return peak, rate, slices
+
+
+def _load(server, request, seconds, clients, *, rate):
+    times, lock = [], threading.Lock()
+
+    def work(number):
+        connection, mine = Connection(server.port), []
+        pause = clients / rate if rate else 0.0
+        due = time.perf_counter() + number / clients * pause
+        until = time.perf_counter() + seconds
+        while (now := time.perf_counter()) < until:
+            if rate:
+                if due > now:
+                    time.sleep(due - now)
+                started = due if due > now - 1 else now  # from when it was due: waiting for the server counts
+                due += pause
+                connection.ask(request)
+                mine.append(time.perf_counter() - started)
+            else:
+                mine.append(connection.ask(request)[2])
+        connection.close()
+        with lock:
+            times.extend(mine)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    times.sort()
+    return len(times) / seconds, times[len(times) // 2] * 1e3, times[int(len(times) * 0.99)] * 1e3
+
+
+# ---- the page ------------------------------------------------------------------------------------------------------
+def report(kind, make, seconds, soak_seconds):
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "bundle")
+        rows, schema = make(folder)
+        servers = start_all(folder)
+        try:
+            _report(kind, folder, rows, schema, servers, seconds, soak_seconds)
+        finally:
+            for server in servers.values():
+                server.stop()
+
+
+def _report(kind, folder, rows, schema, servers, seconds, soak_seconds):
+    print(f"\n## {kind}\n")
+    print("| rows | who | protocol | p50 ms | CPU ms | × echo | rows/s | rows / CPU s | % of raw | % of session |")
+    print("| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for batch in BATCHES:
+        asked = requests(rows[:batch], schema)
+        wanted = {(server, protocol): request for server in servers for protocol, request in asked.items()}
+        raw = raw_calls(folder, rows[:batch], schema, seconds / 4)
+        for name, what in RAW.items():
+            wall, cpu = raw[name]
+            print(f"| {batch} | {what} | – | {_numbers(batch, wall, cpu)} | | |")
+        for (server, protocol), (wall, cpu) in (found := measure(servers, wanted, seconds)).items():
+            engine = raw["saved_model" if server == "saved_model" else "onnx"][1]
+            shares = ("", "") if "echo" in server else (f"{engine / cpu:.0%}", f"{raw['session'][1] / cpu:.0%}")
+            ratio = f"{wall / found['echo', protocol][0]:.1f}"
+            numbers = _numbers(batch, wall, cpu, ratio)
+            print(f"| {batch} | {server} | {protocol} | {numbers} | {shares[0]} | {shares[1]} |", flush=True)
+    if soak_seconds:
+        server = servers["nasflow"]
+        request = requests(rows[:1], schema)["V1 JSON"]
+        peak, rate, slices = soak(server, request, soak_seconds)
+        print(
+            f"\n{soak_seconds:g} s of V1 requests of 1 row at {rate:,.0f}/s, 70 % of the {peak:,.0f}/s of 4 clients:\n"
+        )
+        print("| tenth | requests/s | p50 ms | p99 ms | MiB |\n| ---: | ---: | ---: | ---: | ---: |")
+        for place, (done, p50, p99, memory) in enumerate(slices, start=1):
+            print(f"| {place} | {done:,.0f} | {p50:.2f} | {p99:.2f} | {memory:.1f} |")
+    print(
+        f"\nMemory after it all: {json.dumps({name: round(each.memory_mib()) for name, each in servers.items()})} MiB"
+    )
+
+
+def _numbers(batch, wall, cpu, ratio=""):
+    return f"{wall * 1e3:.3f} | {cpu * 1e3:.3f} | {ratio} | {batch / wall:,.0f} | {batch / cpu:,.0f}"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--soak", type=float, default=0.0)
+    parser.add_argument("--only", default="table,image")
+    options = parser.parse_args()
+    for kind in options.only.split(","):
+        report(kind, {"table": table_bundle, "image": image_bundle}[kind], options.seconds, options.soak)
+
+
+if __name__ == "__main__":
+    main()
