@@ -310,7 +310,8 @@ class Original(_Frozen):
 
 class Evaluation(Document):
     """The held-out test set, once. Files: ``predictions.json`` (golden rows and what the model said of them),
-    ``confusion.json`` or ``residuals.json``, ``report.html``."""
+    ``confusion.json`` or ``residuals.json``, ``slices.json``, ``reference.json`` (histograms of the predictions),
+    ``report.html``."""
 
     KIND: ClassVar[str] = "Evaluation"
     kind: Literal["Evaluation"] = "Evaluation"

@@ -6,6 +6,7 @@ compare-and-swap. Only *upload* preconditions are used, because those are what t
 
 import contextlib
 import io
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -96,6 +97,13 @@ class GcsStorage:
         if blob is None:
             raise FileNotFoundError(uri)
         return f"{blob.size}-{blob.md5_hash or blob.crc32c}"
+
+    def age_seconds(self, uri: str) -> float:
+        bucket, key = _split(uri)
+        blob = self._client.bucket(bucket).get_blob(key, retry=self._retry)
+        if blob is None:
+            raise FileNotFoundError(uri)
+        return max(0.0, time.time() - blob.updated.timestamp())
 
     def delete(self, uri: str) -> None:
         from google.api_core.exceptions import NotFound

@@ -9,11 +9,15 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
 from nasflow.core.errors import UserError
+
+TEMPORARY = ".tmp-"
+"""Begins the names of files that are still being written, or that a killed writer left."""
 
 
 class Storage(Protocol):
@@ -49,6 +53,9 @@ class Storage(Protocol):
 
     def fingerprint(self, uri: str) -> str:
         """Changes when the object changes; cheap: it does not read the data."""
+
+    def age_seconds(self, uri: str) -> float:
+        """Since the object was last written."""
 
     def delete(self, uri: str) -> None:
         """Removes the object; nothing happens where there is none."""
@@ -121,6 +128,9 @@ class LocalStorage:
         stat = local_path(uri).stat()
         return f"{stat.st_size}-{stat.st_mtime_ns}"
 
+    def age_seconds(self, uri: str) -> float:
+        return max(0.0, time.time() - local_path(uri).stat().st_mtime)
+
     def delete(self, uri: str) -> None:
         local_path(uri).unlink(missing_ok=True)
 
@@ -136,7 +146,7 @@ class LocalStorage:
     def _temporary(self, uri: str) -> Iterator[tuple[IO[bytes], Path]]:
         path = local_path(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -13,7 +13,9 @@ from nasflow.core.artifacts import Estimate, Evaluation, Model
 from nasflow.evaluate import pictures
 from nasflow.evaluate.decision import direction
 from nasflow.evaluate.judgement import Gain
+from nasflow.evaluate.slices import Slice
 
+_MOST_SLICES = 10
 _NAMES = {
     "hand_made": "hand-made network",
     "tree": "boosted trees",
@@ -33,6 +35,8 @@ class Verdict:
     classes: Sequence[str] | None
     gains: Mapping[str, Gain]
     """By rival: the paired gain in the objective."""
+    slices: Sequence[Slice] = ()
+    """Parts of the test rows, the weakest first."""
 
 
 def report(verdict: Verdict) -> bytes:
@@ -54,6 +58,10 @@ def report(verdict: Verdict) -> bytes:
         ("Metrics with 95 % intervals", _metrics(evaluation)),
         (f"Gain in {evaluation.objective}, on the same rows", _gains(verdict)),
     ]
+    if verdict.slices:
+        shown = [(part.what, part.rows, f"{part.value:.4g}") for part in verdict.slices[:_MOST_SLICES]]
+        body = html.table(["rows with", "rows", evaluation.objective], shown)
+        sections.append((f"Where {evaluation.objective} is weakest", body))
     if np.isfinite(verdict.predictions).all():
         sections += _pictures(verdict)
     lead = "The held-out test set, used once. Intervals: bootstrap over the test rows."

@@ -1,5 +1,6 @@
 """Judges the model on the held-out test set, once: metrics, baselines, decision, report."""
 
+import dataclasses
 import functools
 import io
 import json
@@ -18,14 +19,17 @@ from nasflow.core.storage import absolute, join, storage_for
 from nasflow.core.workspace import Place, run_once, step_key
 from nasflow.data.golden import read_golden
 from nasflow.data.raw import raw_batch
+from nasflow.data.raw_test import read_raw_test
 from nasflow.data.reader import read, read_schema, read_transform
 from nasflow.evaluate import baselines, original
 from nasflow.evaluate.champion import IncomparableError, champion_to_beat, predictions
 from nasflow.evaluate.curves import thresholded
 from nasflow.evaluate.decision import Rival, decide
 from nasflow.evaluate.judgement import Gain, estimates, paired_gain
+from nasflow.evaluate.reference import reference
 from nasflow.evaluate.report import Verdict, report
 from nasflow.evaluate.residuals import residuals
+from nasflow.evaluate.slices import Slice, slices
 from nasflow.evaluate.spec import EvaluateSpec
 from nasflow.registry._base import Version
 from nasflow.registry.open import place as registry_place
@@ -145,8 +149,22 @@ class _Judge:
             }
             curve = thresholded(labels, predicted)
             contents["roc.json"] = {"points": curve.points() if curve else []}
+        parts: list[Slice] = []
+        if np.isfinite(predicted).all():
+            columns = read_raw_test(self._dataset) or {}
+            parts = slices(self._spec.metric, labels, predicted, columns=columns, classes=classes)
+            contents["slices.json"] = [dataclasses.asdict(part) for part in parts]
+            images = self._test.inputs.get("image")
+            name = self._schema.columns[0].name
+            contents["reference.json"] = reference(predicted, images, image=name, classes=classes)
         verdict = Verdict(
-            evaluation=document, model=self._model, labels=labels, predictions=predicted, classes=classes, gains=gains
+            evaluation=document,
+            model=self._model,
+            labels=labels,
+            predictions=predicted,
+            classes=classes,
+            gains=gains,
+            slices=parts,
         )
         files = {name: json.dumps(content).encode() for name, content in contents.items()}
         return {**files, "report.html": report(verdict)}

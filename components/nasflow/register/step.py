@@ -1,16 +1,15 @@
 """Gives the trained model a number, and the alias ``champion`` if its evaluation says so."""
 
-import json
 import logging
 from collections.abc import Mapping
 
 from nasflow.core.artifacts import Dataset, Evaluation, Model, RegisteredModel, Search
-from nasflow.core.errors import DocumentError, UserError
-from nasflow.core.storage import storage_for
+from nasflow.core.errors import UserError
 from nasflow.core.workspace import Place, run_once
+from nasflow.register.draft import CARD_HTML, draft_of
 from nasflow.register.spec import RegisterSpec
-from nasflow.registry._base import Draft, Registry, RegistryConflictError, Version
-from nasflow.registry.open import CHALLENGER, CHAMPION, place, truth
+from nasflow.registry._base import Registry, RegistryConflictError, Version
+from nasflow.registry.open import CHALLENGER, CHAMPION, open_registry, place
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,8 @@ def run(
     The newest version is always the ``challenger``. It becomes the ``champion`` only if the evaluation's decision says
     so, and only if the champion is still the one that the evaluation compared it with (none, if it found none).
 
-    The document's ``version.json`` is the registry's entry: the files of its copy, metrics, lineage.
+    The document's ``version.json`` is the registry's entry: the files of its copy, metrics, lineage, provenance; its
+    ``report.html`` is the model card.
 
     Raises:
         RegistryConflictError: somebody else promoted a version since the evaluation.
@@ -46,16 +46,8 @@ def run(
     uri = place(spec.uri, work_dir)
 
     def produce(_place: Place) -> tuple[RegisteredModel, Mapping[str, bytes]]:
-        registry: Registry = truth(uri)
-        draft = Draft(
-            bundle_uri=model.bundle_uri,
-            files=model.bundle,
-            metrics=evaluation.test,
-            baseline=evaluation.baseline,
-            signature=_signature(model),
-            lineage={name: document.digest for name, document in documents.items()},
-            experiment=spec.experiment,
-        )
+        registry = open_registry(uri, kind=spec.registry, server=spec.server)
+        draft = draft_of(spec, dataset=dataset, search=search, model=model, evaluation=evaluation)
         version = registry.register(spec.name, draft)
         _point_challenger(registry, version)
         if evaluation.decision.promoted:
@@ -76,7 +68,9 @@ def run(
             model_digest=version.bundle_digest,
             aliases=tuple(sorted(alias for alias, number in aliases.items() if number == version.version)),
         )
-        return document, {"version.json": version.model_dump_json(indent=1).encode()}
+        files = {"version.json": version.model_dump_json(indent=1).encode()}
+        files["report.html"] = registry.attachment(version, CARD_HTML)
+        return document, files
 
     return run_once(
         "register",
@@ -103,15 +97,6 @@ def _promote(registry: Registry, version: Version, evaluation: Evaluation) -> No
     expected = None if evaluation.champion is None else evaluation.champion.version
     reason = "; ".join(evaluation.decision.reasons)
     registry.promote(name, CHAMPION, number, expected=expected, reason=reason)
-
-
-def _signature(model: Model) -> dict[str, object]:
-    entry = model.bundle.get("signature.json")
-    if entry is None:
-        raise DocumentError(f"{model.bundle_uri}: the bundle has no signature.json; train the model again")
-    entry.check()
-    signature: dict[str, object] = json.loads(storage_for(entry.uri).read(entry.uri))
-    return signature
 
 
 def _point_challenger(registry: Registry, version: Version) -> None:

@@ -28,6 +28,24 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
+class Feature(_Frozen):
+    """One column that a client sends, and what the training rows had in it."""
+
+    name: str
+    kind: str
+    """``numeric``, ``categorical``, ``image``, …"""
+    dtype: str
+    missing: bool
+    """Whether it may be missing: it was, in the training rows."""
+    low: float | None = None
+    """Numbers: the smallest of the training rows."""
+    high: float | None = None
+    categories: tuple[str, ...] = ()
+    """Text: the most frequent values."""
+    shape: tuple[int, ...] = ()
+    """Images: height, width, channels."""
+
+
 class Draft(_Frozen):
     """A model to register."""
 
@@ -44,6 +62,12 @@ class Draft(_Frozen):
     lineage: dict[str, str] = Field(default_factory=dict)
     """Digests of the documents that the model was made from, by name."""
     experiment: str = ""
+    features: tuple[Feature, ...] = ()
+    """The signature's inputs with types and ranges."""
+    provenance: dict[str, str] = Field(default_factory=dict)
+    """What made it: digests of code, spec, lock file and packages, by name; see `nasflow.core.provenance`."""
+    attachments: dict[str, bytes] = Field(default_factory=dict)
+    """Small files that travel with the version, by relative path: model card, spec, documents."""
 
 
 class Version(_Frozen):
@@ -62,6 +86,10 @@ class Version(_Frozen):
     signature: dict[str, Any]
     lineage: dict[str, str]
     experiment: str
+    features: tuple[Feature, ...] = ()
+    provenance: dict[str, str] = Field(default_factory=dict)
+    attachments: dict[str, External] = Field(default_factory=dict)
+    """The registry's own copies."""
     nasflow: str = VERSION
     created: str = Field(default_factory=now)
 
@@ -82,6 +110,10 @@ class Change(_Frozen):
 
 class Registry(Protocol):
     """Passes `nasflow.testing.RegistryConformance`. Every method may be called by many processes at once."""
+
+    @property
+    def uri(self) -> str:
+        """The folder or bucket that holds the versions, and decides what an alias points at."""
 
     def register(self, name: str, draft: Draft) -> Version:
         """Copies the bundle, then makes the next version; the same bundle again gives its first version back.
@@ -125,9 +157,24 @@ class Registry(Protocol):
     def history(self, name: str) -> list[Change]:
         """Every move of every alias, oldest first."""
 
+    def attachment(self, version: Version, path: str) -> bytes:
+        """One of its small files.
+
+        Raises:
+            UserError: it has none of that name.
+            DocumentError: it is missing or changed.
+        """
+
     def verify(self, version: Version) -> None:
-        """Reads the registry's copy again.
+        """Reads the registry's copies again, bundle and attachments.
 
         Raises:
             DocumentError: a file is missing or changed.
         """
+
+    def orphans(self, *, older_than_seconds: float) -> list[str]:
+        """URIs of copies that no version refers to: what a register that was killed has left. Younger ones may belong
+        to one that is at work."""
+
+    def remove(self, uris: list[str]) -> None:
+        """Deletes orphans."""

@@ -1,6 +1,7 @@
 """A model registry made of objects in a folder or bucket: no server, no database, safe for any number of writers.
 
     ROOT/NAME/bundles/DIGEST/…      copies of bundles, by content
+    ROOT/NAME/attachments/SHA256    small files that versions refer to, by content
     ROOT/NAME/versions/N.json       created, never changed; the bundle is there before its version is
     ROOT/NAME/aliases.json          aliases and the history of their moves; compare-and-swap
 
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nasflow.core.artifacts import External, bundle_digest
 from nasflow.core.errors import DocumentError, TryAgainError, UserError
-from nasflow.core.storage import absolute, join, sha256_of, storage_for
+from nasflow.core.storage import TEMPORARY, absolute, join, sha256, sha256_of, storage_for
 from nasflow.registry._base import Change, Draft, RegistryConflictError, Version
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
@@ -34,8 +35,13 @@ class FileRegistry:
     """See `nasflow.registry._base.Registry` for what its methods promise."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = absolute(uri)
-        self._storage = storage_for(self.uri)
+        self._uri = absolute(uri)
+        self._storage = storage_for(self._uri)
+
+    @property
+    def uri(self) -> str:
+        """Its folder or bucket."""
+        return self._uri
 
     def register(self, name: str, draft: Draft) -> Version:
         """Copies the bundle, then creates the next version; the same bundle again gives its first version back.
@@ -47,6 +53,7 @@ class FileRegistry:
         digest = bundle_digest(draft.files)
         number = 1
         copies: dict[str, External] | None = None
+        attachments: dict[str, External] = {}
         while True:
             if (there := self._read_version(name, number)) is not None:
                 if there.bundle_digest == digest:
@@ -55,7 +62,8 @@ class FileRegistry:
                 continue
             if copies is None:
                 copies = self._copy(name, digest, draft)
-            version = self._version(name, number, digest, draft, copies)
+                attachments = self._attach(name, draft)
+            version = self._version(name, number, digest, draft, copies=copies, attachments=attachments)
             if self._storage.create(self._version_uri(name, number), version.model_dump_json(indent=1).encode()):
                 return version
 
@@ -128,10 +136,43 @@ class FileRegistry:
         """Every move of every alias, oldest first."""
         return list(self._state(name)[1].history)
 
+    def attachment(self, version: Version, path: str) -> bytes:
+        """One of its small files."""
+        if path not in version.attachments:
+            raise UserError(
+                f"{version.name} version {version.version} has no {path!r}; it has {_listed(dict(version.attachments))}"
+            )
+        entry = version.attachments[path]
+        try:
+            data = storage_for(entry.uri).read(entry.uri)
+        except FileNotFoundError as error:
+            raise DocumentError(f"{entry.uri}: missing; it was in the registry") from error
+        if sha256(data) != entry.sha256:
+            raise DocumentError(f"{entry.uri}: changed since it was registered (sha256 differs)")
+        return data
+
     def verify(self, version: Version) -> None:
-        """Reads the registry's copy again."""
-        for entry in version.files.values():
+        """Reads the registry's copies again."""
+        for entry in (*version.files.values(), *version.attachments.values()):
             entry.check()
+
+    def orphans(self, *, older_than_seconds: float) -> list[str]:
+        """Copies, and temporary files of killed writers, that no version refers to."""
+        versions = [version for name in self.models() for version in self.versions(name)]
+        used = {entry.uri for version in versions for entry in (*version.files.values(), *version.attachments.values())}
+        found = []
+        for uri in self._storage.list(self.uri):
+            parts = uri.removeprefix(self.uri).strip("/").split("/")
+            copied = len(parts) > 2 and parts[1] in ("bundles", "attachments")
+            unknown = (copied or parts[-1].startswith(TEMPORARY)) and uri not in used
+            if unknown and self._storage.age_seconds(uri) >= older_than_seconds:
+                found.append(uri)
+        return found
+
+    def remove(self, uris: list[str]) -> None:
+        """Deletes orphans."""
+        for uri in uris:
+            self._storage.delete(uri)
 
     def _copy(self, name: str, digest: str, draft: Draft) -> dict[str, External]:
         """Copies what is not there yet, then checks every byte that was written."""
@@ -148,14 +189,36 @@ class FileRegistry:
             copies[path] = copy
         return copies
 
-    def _version(self, name: str, number: int, digest: str, draft: Draft, copies: dict[str, External]) -> Version:
+    def _attach(self, name: str, draft: Draft) -> dict[str, External]:
+        """Keeps each small file under its own digest; equal ones of several versions are one."""
+        kept = {}
+        for path, data in sorted(draft.attachments.items()):
+            digest = sha256(data)
+            uri = join(self.uri, name, "attachments", digest)
+            if not self._storage.exists(uri) or sha256_of(uri)[0] != digest:
+                self._storage.write(uri, data)
+            kept[path] = External(uri=uri, size=len(data), sha256=digest)
+        return kept
+
+    def _version(
+        self,
+        name: str,
+        number: int,
+        digest: str,
+        draft: Draft,
+        *,
+        copies: dict[str, External],
+        attachments: dict[str, External],
+    ) -> Version:
+        same = ("metrics", "baseline", "signature", "lineage", "experiment", "features", "provenance")
         return Version(
             name=name,
             version=number,
             bundle_uri=join(self.uri, name, "bundles", digest),
             bundle_digest=digest,
             files=copies,
-            **{field: getattr(draft, field) for field in ("metrics", "baseline", "signature", "lineage", "experiment")},
+            attachments=attachments,
+            **{field: getattr(draft, field) for field in same},
         )
 
     def _version_uri(self, name: str, number: int) -> str:

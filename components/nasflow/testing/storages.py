@@ -43,7 +43,7 @@ class StorageConformance:
         storage, root = self.make(), self.root()
         uri = join(root, "nothing")
         assert not storage.exists(uri)
-        for read in (storage.read, storage.open, storage.fingerprint):
+        for read in (storage.read, storage.open, storage.fingerprint, storage.age_seconds):
             error_of(FileNotFoundError, partial(read, uri))
         storage.delete(uri)
         assert storage.list(root) == []
@@ -121,6 +121,11 @@ class StorageConformance:
         assert storage.fingerprint(uri) == first
         storage.write(uri, b"other")
         assert storage.fingerprint(uri) != first
+
+    def test_age_is_that_of_the_last_write(self) -> None:
+        storage, uri = self.make(), join(self.root(), "data")
+        storage.write(uri, b"one")
+        assert 0 <= storage.age_seconds(uri) < 60
 
     def test_delete(self) -> None:
         storage, root = self.make(), self.root()

@@ -12,6 +12,7 @@ from typing import Any
 
 from nasflow.core.artifacts import Candidate, Dataset, External, Model, Search
 from nasflow.core.errors import DocumentError, NasflowError, TrialFailedError
+from nasflow.core.provenance import provenance
 from nasflow.core.storage import is_local, local_path, storage_for
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.golden import read_golden
@@ -80,6 +81,7 @@ class _Training:
             seed_scores=tuple(scores[choice.candidate]) if runs else (),
             bundle_uri=self._place.at("bundle"),
             bundle=bundle,
+            environment=provenance(),
         )
         training = {
             "metric": spec.metric,

@@ -176,3 +176,25 @@ def test_a_version_that_was_rolled_back_is_promoted_by_hand_only(tmp_path):
     with pytest.raises(UserError, match=r"version 2 was rolled back at .* \(it was slow\).*models promote houses 2"):
         register(tmp_path, "b", champion=1)
     assert registry.aliases("houses")["champion"] == 1
+
+
+def test_a_version_holds_the_documents_the_spec_and_a_card(tmp_path):
+    spec = RegisterSpec.of(ExperimentSpec(**EXPERIMENT))
+    document = register(tmp_path, "a", spec=spec)
+    registry = FileRegistry(document.registry)
+    version = registry.get("houses", version=1)
+    assert {"card.html", "card.md", "spec.json", "dataset/manifest.json", "search/manifest.json"} <= set(
+        version.attachments
+    )
+    assert ExperimentSpec.model_validate(json.loads(registry.attachment(version, "spec.json"))).name == "houses"
+    assert len(version.provenance["spec"]) == len(version.provenance["code"]) == 64
+    markdown = registry.attachment(version, "card.md").decode()
+    assert "| rmse | 1.5 [1, 2] | 2.5 [2, 3] |" in markdown
+    assert "Promoted when it was evaluated:\n\nbetter by 1" in markdown
+    assert f"| bundle | {version.bundle_digest} |" in markdown
+    page = registry.attachment(version, "card.html").decode()
+    assert page == document.file("report.html").decode()
+    assert "Model card: houses" in page
+    # a change of another section makes no new version
+    other = RegisterSpec.of(ExperimentSpec(**EXPERIMENT, deploy={"port": 9}))
+    assert register(tmp_path, "a", spec=other, output="other").digest == document.digest

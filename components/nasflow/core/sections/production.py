@@ -13,10 +13,23 @@ class RegisterSection(Section):
 
     name: Name | None = None
     """The model's name; left out: the experiment's."""
-    registry: Literal["file"] = "file"
-    """`file`: versions and aliases as objects in a folder or bucket."""
+    registry: Literal["file", "kubeflow", "mlflow"] = "file"
+    """`file`: versions and aliases as objects in a folder or bucket. `kubeflow`, `mlflow`: the same, and a Kubeflow
+    Model Registry or an MLflow server at `server` shows them. The bucket decides: neither can compare and swap."""
     uri: str | None = None
     """The registry's folder or `gs://` prefix; left out: `WORK_DIR/registry`."""
+    server: str | None = None
+    """`kubeflow`, `mlflow`: the server, `http(s)://HOST:PORT`; for `mlflow` any tracking URI (`sqlite:///mlflow.db`)."""
+
+    @model_validator(mode="after")
+    def _names_its_server(self) -> Self:
+        if self.registry != "file" and self.server is None:
+            raise ValueError(
+                f"registry {self.registry} needs server: the address of the server that shows the versions"
+            )
+        if self.registry == "file" and self.server is not None:
+            raise ValueError(f"server {self.server!r} needs registry: kubeflow or mlflow")
+        return self
 
 
 class DeploySection(Section):
