@@ -68,7 +68,7 @@ def test_register_is_written_without_its_underscore():
     spec = made(register={"name": "cars"})
     assert spec.model_name == "cars"
     dumped = spec.model_dump(mode="json")
-    assert dumped["register"] == {"name": "cars", "registry": "file", "uri": None}
+    assert dumped["register"] == {"name": "cars", "registry": "file", "uri": None, "server": None}
     assert ExperimentSpec.model_validate(dumped) == spec
 
 
