@@ -30,9 +30,11 @@ class Resamples:
     rows: int
     count: int
     seed: int
+    weights: Weights | None = dataclasses.field(default=None, compare=False)
+    """How much each row counts, float64 [rows]; None: all alike. Rows are drawn alike, and count by their weight."""
 
     def chunks(self) -> Iterator[Weights]:
-        """Weights float64 [resamples of this chunk, rows]; each row sums to `rows`."""
+        """How often each row was drawn, float64 [resamples of this chunk, rows]; each resample sums to `rows`."""
         rng = np.random.default_rng(self.seed)
         step = max(1, _CHUNK_CELLS // max(1, self.rows))
         for start in range(0, self.count, step):
@@ -52,10 +54,28 @@ def values(metric: Metric, labels: Array, predictions: Array, resamples: Resampl
         return np.empty(0)
     if not np.isfinite(predictions).all():
         return np.full(resamples.count, np.nan)
-    of_rows = _custom(metric) if is_custom(metric) else _METRICS[metric]
-    of_weights = of_rows(labels, predictions)
+    if is_custom(metric):
+        of_draws = _custom(metric, resamples.weights)(labels, predictions)
+        return np.concatenate([of_draws(draws) for draws in resamples.chunks()])
+    of_weights = _METRICS[metric](labels, predictions)
+    counts: float | Weights = 1.0 if resamples.weights is None else resamples.weights
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.concatenate([of_weights(weights) for weights in resamples.chunks()])
+        return np.concatenate([of_weights(draws * counts) for draws in resamples.chunks()])
+
+
+def weighted(metric: Metric, labels: Array, predictions: Array, weights: Weights | None) -> float:
+    """`nasflow.core.metrics.compute` of rows that count by their weight, as scikit-learn's ``sample_weight``.
+
+    >>> weighted("accuracy", np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([3.0, 1.0]))
+    0.75
+
+    Raises:
+        SpecError: see `nasflow.core.metrics.compute`.
+    """
+    if weights is None or is_custom(metric) or not len(labels) or not np.isfinite(predictions).all():
+        return compute(metric, labels, predictions, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(_METRICS[metric](labels, predictions)(np.asarray(weights, np.float64)[None])[0])
 
 
 def interval(resampled: NDArray[np.float64]) -> tuple[float, float]:
@@ -169,15 +189,20 @@ def _mse(labels: Array, predictions: Array) -> _OfWeights:
     return _mean_of((labels - predictions) ** 2)
 
 
-def _custom(metric: Metric) -> Callable[[Array, Array], _OfWeights]:
-    """Calls the user's function once a resample, with its rows."""
+def _custom(metric: Metric, weights: Weights | None) -> Callable[[Array, Array], _OfWeights]:
+    """Calls the user's function once a resample, with its rows and their weights."""
 
     def of_rows(labels: Array, predictions: Array) -> _OfWeights:
-        def of_weights(weights: Weights) -> NDArray[np.float64]:
-            draws = (np.repeat(np.arange(len(labels)), each.astype(np.int64)) for each in weights)
-            return np.array([compute(metric, labels[rows], predictions[rows]) for rows in draws])
+        def of_draws(draws: Weights) -> NDArray[np.float64]:
+            drawn = (np.repeat(np.arange(len(labels)), each.astype(np.int64)) for each in draws)
+            return np.array(
+                [
+                    compute(metric, labels[rows], predictions[rows], None if weights is None else weights[rows])
+                    for rows in drawn
+                ]
+            )
 
-        return of_weights
+        return of_draws
 
     return of_rows
 

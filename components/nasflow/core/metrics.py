@@ -92,8 +92,11 @@ def check_metric(metric: Metric, classes: int | None) -> None:
         raise SpecError([f"objective: {metric} cannot be computed of {found}; use one of {instead}"])
 
 
-def compute(metric: Metric, labels: Array, predictions: Array) -> float:
+def compute(metric: Metric, labels: Array, predictions: Array, weights: Array | None = None) -> float:
     """One metric. NaN for no rows, and for `auc` with only one class among the labels.
+
+    `weights` are for functions of the user's only, which are called with a third argument then; for weighted rows in
+    general see `nasflow.core.bootstrap.weighted`.
 
     Raises:
         SpecError: a function of the user's that cannot be imported, fails, or returns no number.
@@ -104,28 +107,29 @@ def compute(metric: Metric, labels: Array, predictions: Array) -> float:
     if len(labels) == 0 or not np.isfinite(predictions).all():
         return float("nan")
     if is_custom(metric):
-        return _call(metric, labels, predictions)
+        return _call(metric, labels, predictions, weights)
     return float(_METRICS[metric](labels, predictions))
 
 
-def _custom(metric: Metric) -> Callable[[Array, Array], Any]:
+def _custom(metric: Metric) -> Callable[..., Any]:
     module, _, name = metric.rpartition(" ")[2].partition(":")
     try:
-        function: Callable[[Array, Array], Any] = getattr(importlib.import_module(module), name)
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         where = f"{module}:{name}"
         raise SpecError([f"objective: cannot import {where!r} ({error}); is its package on PYTHONPATH?"]) from error
     return function
 
 
-def _call(metric: Metric, labels: Array, predictions: Array) -> float:
+def _call(metric: Metric, labels: Array, predictions: Array, weights: Array | None) -> float:
     function = _custom(metric)
     try:
-        return float(function(labels, predictions))
+        return float(function(labels, predictions) if weights is None else function(labels, predictions, weights))
     except Exception as error:  # whatever the user's function does, it is the user's to mend
         problem = (
             f"objective: {metric.rpartition(' ')[2]!r} failed: {type(error).__name__}: {error}; it is called with "
             f"labels {labels.dtype} {list(labels.shape)} and predictions {list(predictions.shape)}"
+            f"{'' if weights is None else f', and with weights {list(weights.shape)}'}"
         )
         raise SpecError([problem]) from error
 

@@ -21,6 +21,7 @@ from nasflow.data.transform import TransformSpec
 from nasflow.data.transforms._base import Part
 
 LABEL = "label"
+WEIGHT = "weight"
 MISSING = "missing"
 SUFFIX = ".arrow"
 
@@ -34,7 +35,7 @@ class Stored:
     first: int
     """Its first column in the tensor."""
     shape: tuple[int, ...]
-    """Of a row; () for the label."""
+    """Of a row; () for label and weight."""
     dtype: str
     """In the shard: ``bool`` is a bit."""
     parts: tuple[str, ...] = ()
@@ -72,7 +73,7 @@ class Stored:
 
 
 def layout(transform: TransformSpec) -> tuple[Stored, ...]:
-    """The columns of a shard, in order; the label is last."""
+    """The columns of a shard, in order; the label, and the weight where rows have one, are last."""
     found: list[Stored] = []
     for tensor, parts in transform.parts.items():
         shape = transform.inputs.shape(tensor)
@@ -92,7 +93,10 @@ def layout(transform: TransformSpec) -> tuple[Stored, ...]:
                 first += len(own)
     classes = transform.label.classes
     label = "float64" if classes is None else narrow(len(classes))
-    return (*found, Stored(name=LABEL, tensor=LABEL, first=0, shape=(), dtype=label))
+    found.append(Stored(name=LABEL, tensor=LABEL, first=0, shape=(), dtype=label))
+    if transform.weight is not None:
+        found.append(Stored(name=WEIGHT, tensor=WEIGHT, first=0, shape=(), dtype="float64"))
+    return tuple(found)
 
 
 def schema(stored: tuple[Stored, ...]) -> pa.Schema:

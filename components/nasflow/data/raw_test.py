@@ -13,8 +13,9 @@ from nasflow.core.storage import sha256, storage_for
 
 
 def read_raw_test(dataset: Dataset) -> dict[str, NDArray[Any]] | None:
-    """Columns as `nasflow.data.raw.raw_batch` makes them, in the order of the test split's rows: float64 [n] with NaN,
-    or object[str] [n] with "" where missing. None for images, and for a Dataset of before raw rows were kept.
+    """Columns as `nasflow.data.raw.raw_batch` makes them, in the order of the test split's rows: float64 [n] with NaN
+    ([n, length] for vectors), or object[str] [n] with "" where missing. None for images, and for a Dataset of before
+    raw rows were kept.
 
     Raises:
         DocumentError: a shard is gone or changed.
@@ -38,6 +39,10 @@ def _values(column: pa.ChunkedArray) -> NDArray[Any]:
     if pa.types.is_floating(column.type):
         numbers: NDArray[np.float64] = column.to_numpy()
         return numbers
+    if pa.types.is_fixed_size_list(column.type):
+        flat = column.combine_chunks().flatten()
+        vectors: NDArray[np.float64] = flat.to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+        return vectors
     text = np.empty(len(column), object)
     text[:] = ["" if value is None else value for value in column.to_pylist()]
     return text

@@ -15,7 +15,7 @@ from nasflow.core.artifacts import Dataset, Shard, Split
 from nasflow.core.errors import DocumentError
 from nasflow.core.storage import is_local, local_path, storage_for
 from nasflow.data import parquet_shards
-from nasflow.data.layout import LABEL, Stored, layout, schema
+from nasflow.data.layout import LABEL, WEIGHT, Stored, layout, schema
 from nasflow.data.schema import Schema
 from nasflow.data.tensors import Tensors, dtype_of, is_whole
 from nasflow.data.transform import TransformSpec
@@ -54,14 +54,17 @@ def read(dataset: Dataset, split: Split) -> Tensors:
         tensor: np.empty((rows, *transform.inputs.shape(tensor)), dtype_of(tensor)) for tensor in transform.parts
     }
     labels: NDArray[np.generic] = np.empty(rows, np.float64 if transform.label.classes is None else np.int32)
+    weights = np.empty(rows, np.float64) if transform.weight is not None else None
     stored = layout(transform)
     start = 0
     for shard in shards:
         stop = start + shard.rows
         targets = {name: values[start:stop] for name, values in tensors.items()} | {LABEL: labels[start:stop]}
+        if weights is not None:
+            targets[WEIGHT] = weights[start:stop]
         _fill(shard, transform, stored, targets)
         start = stop
-    return Tensors(inputs=tensors, labels=labels)
+    return Tensors(inputs=tensors, labels=labels, weights=weights)
 
 
 def _fill(

@@ -132,6 +132,8 @@ class Tensors:
     """By the names above; all with the same number of rows."""
     labels: NDArray[np.generic]
     """int32 class ids [rows], or float64 targets in their own units [rows]."""
+    weights: NDArray[np.float64] | None = None
+    """How much each row counts, float64 [rows], >= 0, not all 0; None: all alike."""
 
     @property
     def rows(self) -> int:
@@ -140,13 +142,21 @@ class Tensors:
 
     def only(self, names: Iterable[str]) -> "Tensors":
         """The tensors of these names, which must be there: a model need not look at all of them."""
-        return Tensors(inputs={name: self.inputs[name] for name in names}, labels=self.labels)
+        return dataclasses.replace(self, inputs={name: self.inputs[name] for name in names})
 
     def take(self, rows: NDArray[np.integer] | slice) -> "Tensors":
         """A selection of rows."""
-        return Tensors(inputs={name: values[rows] for name, values in self.inputs.items()}, labels=self.labels[rows])
+        return Tensors(
+            inputs={name: values[rows] for name, values in self.inputs.items()},
+            labels=self.labels[rows],
+            weights=None if self.weights is None else self.weights[rows],
+        )
 
     def join(self, other: "Tensors") -> "Tensors":
-        """These rows, then the other's."""
+        """These rows, then the other's. Where only one has weights, rows of the other weigh 1."""
         inputs = {name: np.concatenate([values, other.inputs[name]]) for name, values in self.inputs.items()}
-        return Tensors(inputs=inputs, labels=np.concatenate([self.labels, other.labels]))
+        weights = None
+        if self.weights is not None or other.weights is not None:
+            parts = [np.ones(part.rows) if part.weights is None else part.weights for part in (self, other)]
+            weights = np.concatenate(parts)
+        return Tensors(inputs=inputs, labels=np.concatenate([self.labels, other.labels]), weights=weights)

@@ -65,6 +65,8 @@ class TransformSpec(Frozen):
     vectors: tuple[VectorTransform, ...] = ()
     image: ImageTransform | None = None
     label: LabelTransform
+    weight: str | None = None
+    """The column that says how much each row counts; shards have it, tensors and the served model do not."""
 
     @property
     def digest(self) -> str:

@@ -38,12 +38,19 @@ def hand_made(
     else:
         stop = keras.callbacks.EarlyStopping(patience=TABLE_PATIENCE, restore_best_weights=True)
         model, rows = table_network(inputs, output), train
-        held_out = (dict(validation.only(model.input).inputs), _targets(validation, output))
+        held_out = (dict(validation.only(model.input).inputs), _targets(validation, output), _weights(validation))
         options = {"epochs": TABLE_EPOCHS, "callbacks": [stop], "validation_data": held_out}
     regression = output.classes is None
     loss = "mse" if regression else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=loss)
-    model.fit(dict(rows.only(model.input).inputs), _targets(rows, output), batch_size=128, verbose=0, **options)
+    model.fit(
+        dict(rows.only(model.input).inputs),
+        _targets(rows, output),
+        sample_weight=_weights(rows),
+        batch_size=128,
+        verbose=0,
+        **options,
+    )
     raw = np.asarray(model.predict(dict(test.only(model.input).inputs), batch_size=1024, verbose=0), np.float64)
     return raw[:, 0] * output.std + output.mean if regression else _softmax(raw)
 
@@ -106,12 +113,12 @@ def tree(
     ]
     options = {"categorical_features": np.asarray(categories), "random_state": seed % 2**32}
     if output.classes is None:
-        regressor = HistGradientBoostingRegressor(**options).fit(_matrix(rows), rows.labels)
+        regressor = HistGradientBoostingRegressor(**options).fit(_matrix(rows), rows.labels, rows.weights)
         return np.asarray(regressor.predict(_matrix(test)), np.float64)
     rarest = np.unique(rows.labels, return_counts=True)[1].min()
     if rarest < 2:  # early stopping, the default above 10,000 rows, must split each class
         options["early_stopping"] = False
-    classifier = HistGradientBoostingClassifier(**options).fit(_matrix(rows), rows.labels)
+    classifier = HistGradientBoostingClassifier(**options).fit(_matrix(rows), rows.labels, rows.weights)
     probabilities = np.zeros((test.rows, output.classes))
     probabilities[:, classifier.classes_] = classifier.predict_proba(_matrix(test))
     return probabilities
@@ -128,6 +135,11 @@ def _matrix(rows: Tensors) -> Array:
 def _targets(rows: Tensors, output: OutputSpec) -> Array:
     labels: Array = rows.labels
     return labels if output.classes is not None else (labels - output.mean) / output.std
+
+
+def _weights(rows: Tensors) -> Array | None:
+    """How much each row counts, 1 on average."""
+    return None if rows.weights is None else rows.weights / rows.weights.mean()
 
 
 def _softmax(logits: Array) -> Array:

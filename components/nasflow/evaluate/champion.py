@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nasflow.core.artifacts import Dataset
 from nasflow.core.errors import DocumentError
 from nasflow.data.raw_test import read_raw_test
-from nasflow.data.schema import Schema
+from nasflow.data.schema import Kind, Schema
 from nasflow.data.tensors import Tensors
 from nasflow.registry._base import Registry, Version
 from nasflow.registry.open import CHAMPION
@@ -79,11 +79,16 @@ def _matched_columns(champion: Schema, schema: Schema) -> list[str]:
         raise IncomparableError(f"it predicts {champion.label.name!r}, this model {schema.label.name!r}")
     kinds = {column.name: column.kind for column in schema.columns}
     for column in champion.columns:
-        if kinds.get(column.name, column.kind) != column.kind:
+        if _alike(kinds.get(column.name, column.kind)) != _alike(column.kind):
             raise IncomparableError(
                 f"column {column.name!r} is {column.kind} for it and {kinds[column.name]} in this data"
             )
     return [column.name for column in champion.columns]
+
+
+def _alike(kind: Kind) -> Kind:
+    """Kinds whose raw values are the same."""
+    return {"integer": "numeric", "boolean": "categorical"}.get(kind, kind)  # type: ignore[return-value]  # both are
 
 
 def _class_places(champion: Schema, schema: Schema) -> list[int] | None:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import Estimate
-from nasflow.core.bootstrap import Resamples, interval, values
-from nasflow.core.metrics import compute, maximised, reported
+from nasflow.core.bootstrap import Resamples, interval, values, weighted
+from nasflow.core.metrics import maximised, reported
 from nasflow.core.spec import Metric
 
 Array = NDArray[Any]
@@ -41,7 +41,7 @@ def estimates(
     class, a prediction that is not finite) is left out: a manifest cannot hold NaN."""
     found = {}
     for metric in reported(classes, objective):
-        value = compute(metric, labels, predictions)
+        value = weighted(metric, labels, predictions, resamples.weights)
         if np.isfinite(value):
             low, high = interval(values(metric, labels, predictions, resamples))
             finite = bool(np.isfinite([low, high]).all())
@@ -52,6 +52,7 @@ def estimates(
 def paired_gain(metric: Metric, labels: Array, model: Array, rival: Array, resamples: Resamples) -> Gain:
     """The model's gain over a rival, with both judged on the same resamples of the rows."""
     sign = 1.0 if maximised(metric) else -1.0
-    value = sign * (compute(metric, labels, model) - compute(metric, labels, rival))
+    mine, other = (weighted(metric, labels, answers, resamples.weights) for answers in (model, rival))
+    value = sign * (mine - other)
     difference = values(metric, labels, model, resamples) - values(metric, labels, rival, resamples)
     return Gain(value=value, ci95=interval(sign * difference))

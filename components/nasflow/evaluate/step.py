@@ -94,7 +94,9 @@ class _Judge:
         self._test = read(dataset, "test")
         if not self._test.rows:
             raise DocumentError(f"{dataset.uri}: no test rows to judge on; raise data.split.test or name data.test")
-        self._resamples = Resamples(rows=self._test.rows, count=spec.evaluate.bootstrap, seed=spec.seed)
+        self._resamples = Resamples(
+            rows=self._test.rows, count=spec.evaluate.bootstrap, seed=spec.seed, weights=self._test.weights
+        )
 
     def evaluation(self) -> tuple[Evaluation, Mapping[str, bytes]]:
         spec, labels = self._spec, self._test.labels

@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from nasflow.core import metrics
+from nasflow.core.bootstrap import weighted as weighted_metric
 from nasflow.core.errors import DivergedError, OutOfMemoryError, TrialFailedError
 from nasflow.core.spec import Metric
 from nasflow.data.tensors import OutputSpec, Tensors
@@ -167,6 +168,7 @@ def fit_with(
 
     training: dict[str, Any] = {"rows": train.rows, "seed": seed, "weights": output.weights, "batch": batch}
     training |= {"horizon": horizon, "precision": extras.runtime.precision}
+    training |= {} if train.weights is None else {"row_weights": hashlib.sha256(train.weights.tobytes()).hexdigest()}
     lasting = _fingerprint(trainer, recipe, **training)
     start, history, backup = Start(found="nothing"), list[Epoch](), None
     if backup_path is not None:
@@ -269,6 +271,8 @@ class _Rows:
             if output.classes is not None
             else ((labels - output.mean) / output.std).astype(np.float32)
         )
+        # Divided by their mean: a learning rate is then as good with weights as without.
+        self._weights = None if train.weights is None else (train.weights / train.weights.mean()).astype(np.float32)
         row = sum(values.itemsize * math.prod(values.shape[1:]) for values in self._inputs.values())
         most = max(1, _CHUNK_BYTES // max(1, row * batch))
         self._chunk = batch * min(most, steps_per_call or most)
@@ -277,20 +281,20 @@ class _Rows:
             self._fill = np.round(image.mean(axis=(0, 1, 2))).astype(np.uint8)
 
     def chunks(self, rng: np.random.Generator, rows: int) -> Any:
-        """Yields (inputs, labels) with whole batches, `rows` rows in all."""
+        """Yields (inputs, labels, weights) with whole batches, `rows` rows in all; weights are None without any."""
         order = rng.permutation(len(self._labels))[:rows]
         for start in range(0, rows, self._chunk):
             picked = order[start : start + self._chunk]
             inputs = {name: values[picked] for name, values in self._inputs.items()}
             if "image" in inputs and augments(self._recipe):
                 inputs["image"] = augment(inputs["image"], self._recipe, self._fill, rng)
-            yield inputs, self._labels[picked]
+            yield inputs, self._labels[picked], None if self._weights is None else self._weights[picked]
 
 
 def _train_epoch(trainer: Trainer, data: _Rows, rng: np.random.Generator, steps: int) -> float:
     total = 0.0
-    for inputs, labels in data.chunks(rng, steps * trainer.batch):
-        total += trainer.run(inputs, labels)
+    for inputs, labels, weights in data.chunks(rng, steps * trainer.batch):
+        total += trainer.run(inputs, labels, weights)
         if not math.isfinite(total):
             raise DivergedError(f"the training loss is {total}; a smaller learning rate may help")
     return total / steps
@@ -318,9 +322,11 @@ def _score(
         return None, None
     with trainer.averaged():
         predictions = predict(trainer.model, validation, output)
-        score = metrics.compute(metric, validation.labels, predictions)
+        score = weighted_metric(metric, validation.labels, predictions, validation.weights)
         see(score)
-    log_loss = None if output.classes is None else metrics.compute("log_loss", validation.labels, predictions)
+    if output.classes is None:
+        return score, None
+    log_loss = weighted_metric("log_loss", validation.labels, predictions, validation.weights)
     return score, log_loss
 
 

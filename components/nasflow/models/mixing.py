@@ -34,8 +34,9 @@ class Mixing:
         return {**inputs, "image": tf.cast(tf.round(mixed), inputs["image"].dtype)}
 
     def loss(
-        self, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], labels: tf.Tensor, answers: tf.Tensor
+        self, loss: Callable[..., tf.Tensor], labels: tf.Tensor, answers: tf.Tensor, weights: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """The same mean of the losses for both labels."""
-        other = loss(tf.reverse(labels, [0]), answers)
-        return self.weight * loss(labels, answers) + (1 - self.weight) * other
+        """The same mean of the losses for both labels, each with the weight of the row that it is from."""
+        own = () if weights is None else (weights,)
+        other = loss(tf.reverse(labels, [0]), answers, *(tf.reverse(each, [0]) for each in own))
+        return self.weight * loss(labels, answers, *own) + (1 - self.weight) * other

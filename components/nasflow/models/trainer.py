@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -64,9 +65,14 @@ class Trainer:
         """All that changes in training: weights, statistics, dropout's generators, optimiser, averages."""
         return [*self.model.variables, *self.optimizer.variables, *self._averages]
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], labels: NDArray[Any]) -> float:
-        """Trains on whole batches, in order; the sum of their losses."""
-        return float(self._run({name: tf.constant(values) for name, values in inputs.items()}, tf.constant(labels)))
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]], labels: NDArray[Any], weights: NDArray[np.float32] | None = None
+    ) -> float:
+        """Trains on whole batches, in order; the sum of their losses. `weights` [rows], 1 on average: how much each row
+        counts."""
+        tensors = {name: tf.constant(values) for name, values in inputs.items()}
+        # None for no weights: a graph of its own, in which nothing is multiplied.
+        return float(self._run(tensors, tf.constant(labels), None if weights is None else tf.constant(weights)))
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -98,11 +104,11 @@ class Trainer:
         }
         label = tf.TensorSpec([None], tf.float32 if self._output.classes is None else tf.int32)
 
-        @tf.function(input_signature=[signature, label], autograph=False)
-        def run(inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+        def run(inputs: dict[str, tf.Tensor], labels: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
             def body(step: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 rows = {name: _slice(values, step * batch, batch) for name, values in inputs.items()}
-                return step + 1, total + one(rows, _slice(labels, step * batch, batch))
+                counts = None if weights is None else _slice(weights, step * batch, batch)
+                return step + 1, total + one(rows, _slice(labels, step * batch, batch), counts)
 
             steps = tf.shape(labels)[0] // batch
             _, total = tf.while_loop(
@@ -110,35 +116,42 @@ class Trainer:
             )
             return total
 
-        return run
+        plain = tf.function(lambda i, y: run(i, y, None), input_signature=[signature, label], autograph=False)
+        weight = tf.TensorSpec([None], tf.float32)
+        by_weight = tf.function(run, input_signature=[signature, label, weight], autograph=False)
+        return lambda i, y, weights: plain(i, y) if weights is None else by_weight(i, y, weights)
 
-    def _step(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+    def _step(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
         variables = [variable.value for variable in self.model.trainable_variables]
         mixing = Mixing.draw(self._recipe.mixup, self.optimizer.iterations.value) if "image" in inputs else None
         with tf.GradientTape() as tape:
             answers = self._learner(mixing.inputs(inputs) if mixing else inputs, training=True)
             answers = tf.cast(answers, tf.float32)
-            loss = mixing.loss(self._loss, labels, answers) if mixing else self._loss(labels, answers)
+            loss = mixing.loss(self._loss, labels, answers, weights) if mixing else self._loss(labels, answers, weights)
             scaled = self.optimizer.scale_loss(loss)  # by 1, but for float16
         self.optimizer.apply(tape.gradient(scaled, variables))
         if self._averages:
             self._average()
         return loss
 
-    def _loss(self, labels: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:
-        """Mean over rows (and packed members, each of which learns by itself), each times its class's weight."""
+    def _loss(self, labels: tf.Tensor, answers: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """Mean over rows (and packed members, each of which learns by itself), each times its class's weight and its
+        own."""
         if self._output.classes is None:
             targets = tf.reshape(labels, [-1, *[1] * (len(answers.shape) - 1)])
-            return tf.reduce_mean(tf.square(answers - targets))
-        if len(answers.shape) == 3:
-            labels = tf.repeat(labels[:, None], answers.shape[1], axis=1)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, answers)
-        smoothing = self._recipe.label_smoothing
-        if smoothing:
-            spread = tf.reduce_logsumexp(answers, axis=-1) - tf.reduce_mean(answers, axis=-1)
-            losses = (1 - smoothing) * losses + smoothing * spread
-        if self._output.weights:
-            losses *= tf.gather(tf.constant(self._output.weights, losses.dtype), labels)
+            losses = tf.square(answers - targets)
+        else:
+            if len(answers.shape) == 3:
+                labels = tf.repeat(labels[:, None], answers.shape[1], axis=1)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, answers)
+            smoothing = self._recipe.label_smoothing
+            if smoothing:
+                spread = tf.reduce_logsumexp(answers, axis=-1) - tf.reduce_mean(answers, axis=-1)
+                losses = (1 - smoothing) * losses + smoothing * spread
+            if self._output.weights:
+                losses *= tf.gather(tf.constant(self._output.weights, losses.dtype), labels)
+        if weights is not None:
+            losses *= tf.reshape(weights, [-1, *[1] * (len(losses.shape) - 1)])
         return tf.reduce_mean(losses)
 
     def _average(self) -> None:

@@ -32,6 +32,7 @@ def fit(plan: Plan, summary: Summary, data: DataSection, *, leaking: Mapping[str
         found = f"only the class {classes[0]!r}" if classes else "no class"
         raise DataError(f"data.label: {plan.label!r} has {found} in all rows; a classifier needs at least two")
     _check_splits(summary, data)
+    _check_weights(plan, summary)
     facts = Facts(summary)
     columns: list[Column] = []
     ignored = dict(plan.ignored)
@@ -67,6 +68,7 @@ def fit(plan: Plan, summary: Summary, data: DataSection, *, leaking: Mapping[str
             std=_scale(plan.label, target.mean, target.std) if target else 1.0,
             weights=statistics.class_weights(summary, classes) if classes and data.optimise.class_weights else (),
         ),
+        weight=plan.weight,
     )
     return schema, transform
 
@@ -124,6 +126,12 @@ def _check_splits(summary: Summary, data: DataSection) -> None:
                 f"data.split: no row fell into {name}{share}; {usable:,} rows were split into {summary.split_rows}. "
                 f"{fix[0].upper()}{fix[1:]}, add rows, or try another data.split.salt"
             )
+
+
+def _check_weights(plan: Plan, summary: Summary) -> None:
+    for split, found in summary.weights.items():
+        if summary.split_rows[split] and not found.max:
+            raise DataError(f"data.weight: {plan.weight!r} is 0 in every {split} row; nothing would count")
 
 
 def _useless(column: PlannedColumn, summary: Summary) -> str | None:

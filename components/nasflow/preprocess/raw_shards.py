@@ -69,8 +69,13 @@ class RawWriter:
 
 
 def to_raw_batch(rows: CleanRows) -> pa.RecordBatch:
-    """Each raw column under its own name: float64 with NaN and ±inf, or text with nulls."""
-    arrays = {
-        name: values.text() if isinstance(values, Codes) else pa.array(values) for name, values in rows.raw.items()
-    }
-    return pa.RecordBatch.from_pydict(arrays)
+    """Each raw column under its own name: float64 with NaN and ±inf (vectors: fixed-size lists), or text with nulls."""
+    return pa.RecordBatch.from_pydict({name: _array(values) for name, values in rows.raw.items()})
+
+
+def _array(values: Any) -> pa.Array:
+    if isinstance(values, Codes):
+        return values.text()
+    if values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+    return pa.array(values)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS, Shard, Split
 from nasflow.core.storage import join, storage_for
-from nasflow.data.layout import SUFFIX, Stored, layout, schema
+from nasflow.data.layout import LABEL, SUFFIX, WEIGHT, Stored, layout, schema
 from nasflow.data.tensors import is_whole
 from nasflow.data.transform import TransformSpec
 
@@ -49,7 +49,11 @@ class ShardWriter:
         self._folder.cleanup()
 
     def write(
-        self, columns: Mapping[str, NDArray[Any]], labels: NDArray[Any], places: NDArray[np.integer[Any]]
+        self,
+        columns: Mapping[str, NDArray[Any]],
+        labels: NDArray[Any],
+        places: NDArray[np.integer[Any]],
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         """Adds rows.
 
@@ -57,8 +61,10 @@ class ShardWriter:
             columns: What `nasflow.data.apply.apply_columns` gives.
             labels: Class ids, or targets.
             places: Each row's place in `SPLITS`.
+            weights: Where the transform names a column of them.
         """
-        packed = [self._packed(one, columns, labels) for one in self._stored]
+        scalars = {LABEL: labels} | ({} if weights is None else {WEIGHT: weights})
+        packed = [self._packed(one, columns, scalars) for one in self._stored]
         for number, split in enumerate(SPLITS):
             rows = np.flatnonzero(places == number)
             if len(rows):
@@ -80,12 +86,12 @@ class ShardWriter:
         return shards
 
     @staticmethod
-    def _packed(one: Stored, columns: Mapping[str, NDArray[Any]], labels: NDArray[Any]) -> NDArray[Any]:
+    def _packed(one: Stored, columns: Mapping[str, NDArray[Any]], scalars: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         if not one.parts:
-            return labels.astype(one.dtype, copy=False)
+            return scalars[one.name].astype(one.dtype, copy=False)
         if is_whole(one.tensor):
             return columns[one.parts[0]].astype(one.dtype, copy=False)
-        rows = len(labels)
+        rows = len(scalars[LABEL])
         packed = np.empty((rows, one.size), one.dtype)
         found = [columns[name] for name in one.parts]
         for start in range(0, rows, _BLOCK):

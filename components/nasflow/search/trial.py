@@ -19,8 +19,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from nasflow.core.bootstrap import weighted
 from nasflow.core.errors import NasflowError, OutOfMemoryError, TrialFailedError, TryAgainError, UserError
-from nasflow.core.metrics import compute, maximised
+from nasflow.core.metrics import maximised
 from nasflow.core.workspace import cpu_seconds
 from nasflow.data.tensors import Tensors
 from nasflow.models.build import build
@@ -193,7 +194,7 @@ class _Trial:
                 found["log_loss"] = spoken.log_loss
         if missing := [name for name in others if name not in found]:
             predictions = predict(model, validation, self._setup.output)
-            found |= {name: compute(name, validation.labels, predictions) for name in missing}
+            found |= {name: weighted(name, validation.labels, predictions, validation.weights) for name in missing}
         if not math.isfinite(found[score]):
             raise TrialFailedError(f"{score} on validation is {found[score]}, after {len(fitted.epochs)} epochs")
         return found
