@@ -10,6 +10,7 @@ import click
 from nasflow.core.errors import NasflowError, SpecError, UserError
 from nasflow_pipelines.cli_deploy import deploy
 from nasflow_pipelines.cli_models import models, serve
+from nasflow_pipelines.cli_monitor import monitor
 from nasflow_pipelines.cli_server import schedule, schedules, submit, upload
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def main() -> None:
 
     Start with `nasflow init --task tabular_classification`, then `nasflow run experiment.yaml`.
 
-    Exit codes: 0 ok, 2 your input, 75 try again, 130 Ctrl-C, 1 anything else.
+    Exit codes: 0 ok, 2 your input, 3 drift (monitor), 75 try again, 130 Ctrl-C, 1 anything else.
     """
 
 
@@ -169,7 +170,7 @@ def report(path: Path, *, open_: bool) -> None:
         click.launch(str(page))
 
 
-for _command in (upload, submit, schedule, schedules, models, serve, deploy):
+for _command in (upload, submit, schedule, schedules, models, serve, deploy, monitor):
     main.add_command(_command)
 
 if __name__ == "__main__":
