@@ -117,7 +117,7 @@ def test_a_shifted_feature_and_its_predictions_drift(registry):
     (age,) = [each for each in verdict.compared if each.column == "age"]
     assert age.test == "Kolmogorov–Smirnov"
     assert (age.n, age.m) == (4000, 1000)
-    # by hand: a normal shifted by 0.8 of its deviation has a KS distance of 2 Φ(0.4) − 1 = 0.311, here of present values
+    # by hand: a normal shifted by 0.8 of its deviation has a KS distance of 2 Φ(0.4) − 1 = 0.311
     assert age.statistic == pytest.approx(0.311, abs=0.05)
 
 
