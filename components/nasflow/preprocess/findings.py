@@ -1,7 +1,9 @@
 """A finding: what is wrong with the data, how badly, in numbers, and what to do about it."""
 
+import json
 from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 Severity = Literal["serious", "warning", "note"]
@@ -32,3 +34,16 @@ class Finding(BaseModel):
 def weightiest_first(found: list[Finding]) -> list[Finding]:
     """By severity; equals keep their order."""
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def yaml_name(name: str) -> str:
+    """A column's name as a YAML list has it: quoted unless it is read as itself.
+
+    >>> yaml_name("age"), yaml_name("capital gain, yearly"), yaml_name("no")
+    ('age', '"capital gain, yearly"', '"no"')
+    """
+    try:
+        plain = yaml.safe_load(f"[{name}]") == [name]
+    except yaml.YAMLError:
+        plain = False
+    return name if plain else json.dumps(name, ensure_ascii=False)

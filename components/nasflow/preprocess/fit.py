@@ -20,8 +20,8 @@ from nasflow.preprocess.summary import Summary
 _MAX_FRACTIONAL_CLASSES = 1000
 
 
-def fit(plan: Plan, summary: Summary, data: DataSection, *, leaking: Mapping[str, str]) -> tuple[Schema, TransformSpec]:
-    """Schema and TransformSpec of the training split. `leaking` columns are ignored, for the reasons it gives.
+def fit(plan: Plan, summary: Summary, data: DataSection, *, hidden: Mapping[str, str]) -> tuple[Schema, TransformSpec]:
+    """Schema and TransformSpec of the training split. `hidden` columns are ignored, for the reasons it gives.
 
     Raises:
         DataError: an empty split, fewer than two classes, a label that is no class, or no column to learn from.
@@ -38,7 +38,7 @@ def fit(plan: Plan, summary: Summary, data: DataSection, *, leaking: Mapping[str
     ignored = dict(plan.ignored)
     families: dict[str, list[Any]] = {}
     for column in plan.columns:
-        reason = _useless(column, summary) or leaking.get(column.name)
+        reason = _useless(column, summary) or hidden.get(column.name)
         if reason:
             ignored[column.name] = reason
             continue

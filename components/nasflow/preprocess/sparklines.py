@@ -11,18 +11,6 @@ from nasflow.core.artifacts import SPLITS
 
 BARS = 24
 WIDTH, HEIGHT = 144, 36
-STYLE = Markup(
-    "<style>"
-    ".spark{width:144px;height:36px;display:block}.spark path{stroke-width:1.4;fill:none}"
-    ".spark .train{fill:#2a6f9755;stroke:none}.spark .validation{stroke:#e09f3e}.spark .test{stroke:#9e2a2b}"
-    ".key i{display:inline-block;width:.8rem;height:.8rem;margin:0 .3rem 0 .9rem;vertical-align:-.08rem}"
-    ".badge{border-radius:.6rem;padding:.05rem .5rem;font-size:.8rem;font-weight:600;color:#fff;white-space:nowrap}"
-    ".serious{background:#9e2a2b}.warning{background:#b36b00}.note{background:#5c6675}"
-    ".columns td{font-size:.85rem;padding-right:.7rem}.columns small{color:#5c6675;display:block}"
-    ".columns td:first-child{max-width:13rem;overflow-wrap:anywhere}code{background:#f6f8fa;padding:.05rem .3rem}"
-    "dl.findings dt{margin-top:.7rem}dl.findings dd{margin:.15rem 0 0 0;color:#5c6675}"
-    "</style>"
-)
 KEY = Markup(
     '<p class="key"><i style="background:#2a6f9755"></i>train<i style="background:#e09f3e"></i>validation'
     '<i style="background:#9e2a2b"></i>test</p>'

@@ -6,9 +6,9 @@ from typing import Any
 from nasflow.core.artifacts import SPLITS
 from nasflow.core.spec import OptimiseSection, SplitSection
 from nasflow.data.schema import Schema
-from nasflow.preprocess import suspects
+from nasflow.preprocess import identifiers, suspects
 from nasflow.preprocess.dead_letters import DROPPED, DeadLetters, by_count
-from nasflow.preprocess.findings import Finding, weightiest_first
+from nasflow.preprocess.findings import Finding, weightiest_first, yaml_name
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.quality import Quality, drift_findings, leak_findings, numbers_of
 from nasflow.preprocess.summary import CategoricalSummary, NumericSummary, Summary
@@ -92,17 +92,23 @@ def findings(
     """The weightiest first."""
     found = _dead(dead)
     found += leak_findings(quality, dropped=optimise.drop_leaks)
+    named = {
+        name: reason
+        for name, reason in identifiers.find(plan, summary, quality).items()
+        if optimise.drop_identifiers or name not in schema.ignored
+    }
+    found += identifiers.findings(named, quality, dropped=optimise.drop_identifiers)
     found += _duplicates(summary, optimise, split.by)
     found += _near(summary)
     found += drift_findings(quality)
     if optimise.find_suspect_labels and schema.label.classes is not None:
         found += suspects.finding(suspects.find(quality), quality.frames["train"].num_rows)
     found += _classes(schema, summary, optimise)
-    leaking = quality.leaking if optimise.drop_leaks else {}
+    told = {finding.column for finding in found if finding.kind in ("leak", "identifier")}
     found += [
-        _note("ignored", f"Column {name!r} is ignored: {reason}.", column=name)
+        _note(_why(reason), f"Column {name!r} is ignored: {reason}.", column=name)
         for name, reason in schema.ignored.items()
-        if name not in leaking
+        if name not in told
     ]
     found += [_note("column", f"Column {note}.") for note in plan.notes]
     for name, column in summary.numeric.items():
@@ -145,6 +151,17 @@ def _unsure(schema: Schema) -> list[Finding]:
         for column in schema.columns
         if column.confidence < _SURE
     ]
+
+
+def _why(reason: str) -> str:
+    """The kind of finding that an ignored column is.
+
+    >>> _why("constant: 3 in every training row"), _why("an identifier: text that …"), _why("data.ignore")
+    ('constant', 'identifier', 'ignored')
+    """
+    if reason.startswith("constant"):
+        return "constant"
+    return "identifier" if reason.startswith("an identifier") else "ignored"
 
 
 def _note(kind: str, text: str, column: str | None = None) -> Finding:
@@ -272,7 +289,8 @@ def _classes(schema: Schema, summary: Summary, optimise: OptimiseSection) -> lis
                     kind="absent_class",
                     text=f"The {split} split has no row of class {', '.join(map(repr, lacking[:_FEW_ROWS]))}.",
                     numbers={"split": split, "classes": lacking},
-                    remedy="Add rows, join rare classes, or take another data.split.salt.",
+                    remedy="Add rows, join rare classes with data.label_map, or give every class its share.",
+                    switch="" if split == "train" else "data.split.by: stratified",
                 )
             )
     return found
@@ -288,8 +306,18 @@ def class_weights(summary: Summary, classes: Sequence[str]) -> tuple[float, ...]
 
 def _missing(name: str, missing: int, rows: int) -> list[Finding]:
     if rows and missing / rows >= _MISSING_SHARE:
-        text = f"Column {name!r} is missing in {missing / rows:.0%} of the training rows."
-        return [_note("missing", text, column=name)]
+        return [
+            Finding(
+                severity="note",
+                kind="missing",
+                column=name,
+                text=f"Column {name!r} is missing in {missing / rows:.0%} of the training rows.",
+                numbers={"share": round(missing / rows, 6)},
+                remedy="The model is told where it is missing. If it will be there when the model is used, or the "
+                "other way round, leave the column out.",
+                switch=f"data.ignore: [{yaml_name(name)}]",
+            )
+        ]
     return []
 
 

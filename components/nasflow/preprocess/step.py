@@ -14,7 +14,7 @@ from nasflow.core.storage import storage_for
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.golden import GOLDEN_ROWS, Golden
 from nasflow.data.schema import Schema
-from nasflow.preprocess import dead_letters, fit, quality, report, statistics
+from nasflow.preprocess import dead_letters, fit, identifiers, quality, report, statistics
 from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.findings import weightiest_first
 from nasflow.preprocess.plan import Plan, make_plan
@@ -108,7 +108,10 @@ def _produce(
         summary = pipeline.analyse(reading, place.at("work", "analysis.json"), engine)
     _limit(summary.dead, summary.rows, spec, place)
     found = quality.examine(summary, spec.task)
-    schema, transform = fit.fit(plan, summary, spec.data, leaking=found.leaking if optimise.drop_leaks else {})
+    named = identifiers.find(plan, summary, found)
+    hidden = {name: f"an identifier: {reason}" for name, reason in named.items()} if optimise.drop_identifiers else {}
+    hidden |= found.leaking if optimise.drop_leaks else {}
+    schema, transform = fit.fit(plan, summary, spec.data, hidden=hidden)
     logger.info("preprocess: transforming %s rows", f"{summary.rows:,}")
     results = pipeline.transform(
         reading,

@@ -107,6 +107,9 @@ class OptimiseSection(Section):
     equally frequent, all of them. Not for regression."""
     drop_leaks: bool = False
     """Hides feature columns from the model that predict the label alone (cross-validated AUC >= 0.995, R2 >= 0.99)."""
+    drop_identifiers: bool = False
+    """Hides columns from the model that number or name the rows: nearly all texts differ, or whole numbers count the
+    rows. Text that differs in every row is hidden in any case."""
     class_weights: bool = False
     """Weights the training loss of a row by rows / (classes * rows of its class). Not for regression."""
     find_suspect_labels: bool = False
@@ -116,7 +119,7 @@ class OptimiseSection(Section):
     @property
     def remedies(self) -> tuple[str, ...]:
         """Those that are on and change what a model learns from."""
-        names = ("drop_duplicates", "drop_conflicting_labels", "drop_leaks", "class_weights")
+        names = ("drop_duplicates", "drop_conflicting_labels", "drop_leaks", "drop_identifiers", "class_weights")
         return tuple(name for name in names if getattr(self, name))
 
 
