@@ -228,6 +228,9 @@ class Candidate(_Frozen):
     """The objective on validation; a ranking, not an estimate: the best of many is optimistic."""
     epochs: int
     """Epochs that this candidate was trained for at most."""
+    measures: dict[str, float] = Field(default_factory=dict)
+    """What else is known of it: other metrics on validation, memory_mb, and, where they are limited or objectives,
+    size_mb and latency_ms of its export."""
 
 
 class Search(Document):
@@ -245,7 +248,13 @@ class Search(Document):
     candidates: tuple[Candidate, ...]
     """Best first; all feasible."""
     stopped_by: str
-    """What ended the search: ``trials``, ``hours`` or ``exhausted``."""
+    """What ended the search: ``trials``, ``hours``, ``device_hours``, ``money`` or ``exhausted``."""
+    objectives: tuple[str, ...] = ()
+    """Of a Pareto search; its first candidate is the knee of the front."""
+    front: tuple[str, ...] = ()
+    """Trials that no other one beats in all objectives, in the candidates' order."""
+    hypervolume: float | None = None
+    """What the front dominates, each objective scaled to 0–1 between the worst and the best of all completed trials."""
 
 
 class Model(Document):

@@ -10,10 +10,12 @@ from pydantic import ConfigDict, Field, model_validator
 from nasflow.core.sections._base import (
     BINARY_METRICS,
     CLASSIFICATION_METRICS,
+    COSTS,
     REGRESSION_METRICS,
     TASKS,
     Metric,
     Name,
+    Objective,
     Section,
     Task,
     is_custom,
@@ -63,6 +65,7 @@ from nasflow.core.sections.search import (
 __all__ = [
     "BINARY_METRICS",
     "CLASSIFICATION_METRICS",
+    "COSTS",
     "REGRESSION_METRICS",
     "TASKS",
     "AcceleratorSection",
@@ -81,6 +84,7 @@ __all__ = [
     "Kind",
     "Metric",
     "Name",
+    "Objective",
     "OptimiseSection",
     "PreprocessSection",
     "RegisterSection",
@@ -112,11 +116,12 @@ class ExperimentSpec(Section):
     """Data and label."""
     preprocess: PreprocessSection = PreprocessSection()
     """Which engine reads the data."""
-    objective: Metric | None = None
+    objective: Metric | Annotated[tuple[Objective, ...], Field(min_length=2, max_length=4)] | None = None
     """What the search maximises (accuracy, f1, f1_macro, f1_weighted, precision, precision_macro, recall, recall_macro,
     auc, average_precision, r2) or minimises (log_loss, mse, rmse, mae), on validation; f1, precision and recall are
     those of the second of two classes. `[maximise|minimise] package.module:function` is called with labels and
-    predictions. Left out: accuracy or rmse."""
+    predictions. A list is a Pareto search: metrics, and costs of which less is better (parameters, flops, memory_mb,
+    size_mb, latency_ms); the first metric is what everything after the search goes by. Left out: accuracy or rmse."""
     constraints: ConstraintsSection = ConstraintsSection()
     """Hard limits."""
     search: SearchSection = SearchSection()
@@ -139,10 +144,15 @@ class ExperimentSpec(Section):
     @model_validator(mode="after")
     def _objective_fits_task(self) -> Self:
         allowed = REGRESSION_METRICS if self.task == "tabular_regression" else CLASSIFICATION_METRICS
-        if self.objective is not None and not is_custom(self.objective) and self.objective not in allowed:
-            raise ValueError(
-                f"objective {self.objective!r} does not fit task {self.task}; use one of {', '.join(allowed)}"
-            )
+        for objective in self.objectives:
+            if not is_custom(objective) and objective not in (*allowed, *COSTS):
+                raise ValueError(
+                    f"objective {objective!r} does not fit task {self.task}; use one of {', '.join(allowed)}"
+                )
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(f"objective names something twice: {', '.join(self.objectives)}; name each once")
+        if all(objective in COSTS for objective in self.objectives):
+            raise ValueError(f"objective needs a metric, got only costs: {', '.join(self.objectives)}")
         return self
 
     @model_validator(mode="after")
@@ -169,11 +179,16 @@ class ExperimentSpec(Section):
         return self
 
     @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All of them, with the task's default filled in."""
+        if self.objective is None:
+            return ("rmse" if self.task == "tabular_regression" else "accuracy",)
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
+
+    @property
     def metric(self) -> Metric:
-        """The objective, with the task's default filled in."""
-        if self.objective is not None:
-            return self.objective
-        return "rmse" if self.task == "tabular_regression" else "accuracy"
+        """The first objective that is a metric."""
+        return next(objective for objective in self.objectives if objective not in COSTS)
 
     @property
     def model_name(self) -> str:

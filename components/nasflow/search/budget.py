@@ -8,7 +8,7 @@ from typing import Literal
 from nasflow.core.spec import BudgetSection
 from nasflow.search.ledger import Ledger
 
-EndReason = Literal["trials", "hours", "exhausted"]
+EndReason = Literal["trials", "hours", "device_hours", "money", "exhausted"]
 
 _LEAST_EPOCHS, _MOST_EPOCHS = 10, 40
 _ROWS_SEEN = 20_000
@@ -35,6 +35,8 @@ class Budget:
     """Of one trial."""
     ledger: Ledger
     clock: Callable[[], float] = time.monotonic
+    unrecorded: Callable[[], float] = float
+    """Seconds that running trials have spent and the ledger does not know of yet."""
     _started: float = dataclasses.field(init=False)
     _earlier: float = dataclasses.field(init=False)
 
@@ -50,10 +52,25 @@ class Budget:
 
     @property
     def seconds_left(self) -> float | None:
-        """None: no limit."""
+        """Of wall-clock; None: no limit."""
         if self.section.hours is None:
             return None
         return self.section.hours * 3600 - self.elapsed
+
+    @property
+    def device_seconds_left(self) -> float | None:
+        """Of trials, on all workers together; None: no limit."""
+        limits = [self.section.device_hours]
+        if self.section.money is not None and self.section.price_per_device_hour is not None:
+            limits.append(self.section.money / self.section.price_per_device_hour)
+        hours = min((limit for limit in limits if limit is not None), default=None)
+        return None if hours is None else hours * 3600 - self.ledger.seconds - self.unrecorded()
+
+    @property
+    def spent(self) -> float | None:
+        """Money, where there is a price."""
+        price = self.section.price_per_device_hour
+        return None if price is None else price * self.ledger.seconds / 3600
 
     @property
     def trials_left(self) -> int | None:
@@ -68,14 +85,20 @@ class Budget:
         """
         if self.trials_left is not None and self.trials_left <= 0:
             return "trials"
-        left = self.seconds_left
-        if left is None or not self.ledger.trained:
+        if not self.ledger.trained:
             return None
-        return "hours" if left <= 0 or left < self._usual_epoch() * self.epochs / 2 else None
+        half = self._usual_epoch() * self.epochs / 2
+        device: EndReason = "device_hours" if self.section.money is None else "money"
+        limits: list[tuple[EndReason, float | None]] = [("hours", self.seconds_left)]
+        limits.append((device, self.device_seconds_left))
+        for reason, left in limits:
+            if left is not None and (left <= 0 or left < half):
+                return reason
+        return None
 
     def has_time_for(self, seconds: float) -> bool:
-        """Whether an epoch that takes so long ends before the deadline."""
-        return self.seconds_left is None or self.seconds_left >= seconds
+        """Whether something that takes so long ends before the deadline, and within what the devices may cost."""
+        return all(left is None or left >= seconds for left in (self.seconds_left, self.device_seconds_left))
 
     def _usual_epoch(self) -> float:
         """Seconds: the median over the trials that completed; 0 where none has."""

@@ -55,6 +55,7 @@ class Engine:
         self._study, self._oracle, self._crew, self._setup = study, oracle, crew, setup
         self._stopping, self._weights, self._clock = stopping, weights, clock
         self._watches: dict[str, _Watch] = {}
+        study.budget.unrecorded = lambda: sum(watch.seconds - watch.record.seconds for watch in self._watches.values())
 
     def run(self) -> None:
         """Until the budget ends, the space is exhausted, or a signal comes.
@@ -219,7 +220,7 @@ class _Watch:
     """What a running trial has cost."""
 
     def __init__(self, record: Record, now: float) -> None:
-        self.beaten = now
+        self.beaten, self.record = now, record
         self.earlier = self.seconds = record.seconds
         """Seconds of earlier attempts; of all of them."""
         self.epochs = record.epochs

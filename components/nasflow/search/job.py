@@ -39,6 +39,8 @@ class Setup:
     """Folds and seeds."""
     runtime: RuntimeSection
     """XLA, precision."""
+    latency: bool = False
+    """Whether the latency of each trained network is measured, too."""
     patience: int | None = None
     """Of each training."""
     tensors_path: str | None = None

@@ -44,6 +44,10 @@ class Record:
     architecture_id: str = ""
     parameters: int = 0
     flops: int = 0
+    costs: dict[str, float] = dataclasses.field(default_factory=dict)
+    """All that was counted: parameters, flops, activations, memory_mb, size_mb (of the weights alone), batch."""
+    predicted_seconds: float | None = None
+    """What the cost model said before it started."""
     status: TrialStatus = "running"
     deaths: int = 0
     """Worker processes that ended while they ran it."""
@@ -150,6 +154,8 @@ class Ledger:
             architecture_id=record.architecture_id,
             parameters=record.parameters,
             flops=record.flops,
+            costs=record.costs,
+            predicted_seconds=record.predicted_seconds,
             inherit=record.inherit,
             horizon=record.horizon,
         )

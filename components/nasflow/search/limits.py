@@ -14,6 +14,9 @@ from nasflow.spaces._base import Space
 from nasflow.spaces.architecture import Architecture, ArchitectureError
 from nasflow.spaces.cost import cost
 
+COUNTED = ("parameters", "flops", "memory_mb", "size_mb")
+"""Constraints that are held before training. The size counted is that of the weights; the graph around them comes on
+top, so the export is measured, too (`nasflow.search.returned`)."""
 _STEPS = 300
 _PATIENCE = 60
 
@@ -31,6 +34,8 @@ class Draft:
     """0: feasible. Else the largest of ln(count / limit); infinite where there is no architecture."""
     problem: str
     """Why it is infeasible."""
+    costs: dict[str, float] = dataclasses.field(default_factory=dict)
+    """See `nasflow.search.ledger.Record.costs`."""
 
 
 class Limits:
@@ -39,7 +44,8 @@ class Limits:
     def __init__(self, space: Space, constraints: ConstraintsSection, *, inputs: InputSpec, output: OutputSpec) -> None:
         self._space = space
         self._inputs, self._output = inputs, output
-        limits = {"parameters": constraints.parameters, "flops": constraints.flops}
+        self.latency_ms = constraints.latency_ms
+        limits = {name: getattr(constraints, name) for name in COUNTED}
         self._limits = {name: limit for name, limit in limits.items() if limit is not None}
         self._smallest: Draft | None = None
 
@@ -52,7 +58,12 @@ class Limits:
             return Draft(
                 values=dict(values), architecture=None, parameters=0, flops=0, excess=float("inf"), problem=str(error)
             )
-        counts = {"parameters": counted.parameters, "flops": counted.flops}
+        counts = {
+            "parameters": counted.parameters,
+            "flops": counted.flops,
+            "memory_mb": counted.memory / 1e6,
+            "size_mb": 4 * counted.parameters / 1e6,
+        }
         broken = [name for name, limit in self._limits.items() if counts[name] > limit]
         draft = Draft(
             values=dict(values),
@@ -63,6 +74,7 @@ class Limits:
             problem="; ".join(
                 f"{counts[name]:,} {name} > constraints.{name} {self._limits[name]:,}" for name in broken
             ),
+            costs={**counts, "activations": counted.activations, "batch": architecture.recipe.batch_size},
         )
         if self._smallest is None or draft.excess < self._smallest.excess:
             self._smallest = draft

@@ -94,7 +94,7 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
         else:
             proposal = self.propose(trial_id)
         if proposal is None:
-            return self._stop("exhausted")
+            return self._stop(self.stopped_by)
         self.study.start(
             trial_id,
             proposal.draft,
@@ -134,9 +134,8 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
         so that surrogates learn from it and no bracket waits for it."""
         trial: Trial = self.trials[trial_id]
         record = self.study.ledger.get(trial_id)
-        if record is not None and record.status == "completed" and record.score is not None:
-            score = self.study.sign * record.score
-        else:
+        score = self.study.score_of(trial_id) if record is not None and record.status == "completed" else None
+        if score is None:
             score = self.study.worst_score(trial_id)
         trial.status = "COMPLETED"
         self.update_trial(trial.trial_id, {"score": float(score)})
@@ -197,9 +196,19 @@ class StrategyOracle(LedgerOracle):
                 return None
             more = _more(suggestion)
             draft = study.limits.draft(hyperparameters.point(study.parameters, suggestion, rng))
+            epochs = int(more.get("control", {}).get("tuner/epochs", study.epochs))
+            late, slow = "", ""
             if draft.excess == 0:
-                return Proposal(draft=draft, **more)
+                late, slow = study.too_long(draft, epochs), study.too_slow(draft, study.limits.latency_ms)
+                if not late and not slow:
+                    return Proposal(draft=draft, **more)
+                draft = dataclasses.replace(draft, problem=slow or late)
             study.reject(draft, "strategy", more["parents"])
+        if slow:
+            return None
+        if late:
+            self.stopped_by = "hours"
+            return None
         shrunk = self.feasible(draft.values, study.rng())
         return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk", **more)
 

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nasflow.core import html
-from nasflow.core.artifacts import Search
+from nasflow.core.artifacts import Candidate, Search
 from nasflow.core.metrics import better
 from nasflow.data.tensors import InputSpec
 from nasflow.search.ledger import Record
@@ -41,6 +41,10 @@ def report(search: Search, study: Study, selection: Selection, inputs: InputSpec
         "minutes of trials": round(seconds / 60, 2),
         "ended by": search.stopped_by,
     }
+    if search.hypervolume is not None:
+        facts["Hypervolume"] = search.hypervolume
+    if (spent := study.budget.spent) is not None:
+        facts["money spent"] = round(spent, 2)
     architecture = study.space.architecture(best.values)
     sections: list[tuple[str, Markup]] = [
         ("Result", html.facts(facts)),
@@ -49,6 +53,8 @@ def report(search: Search, study: Study, selection: Selection, inputs: InputSpec
         ("The architecture", html.table(*_layers(architecture, inputs, study))),
         ("Its recipe", html.table(["setting", "value"], _recipe(architecture))),
         ("Learning curves", html.picture(_curves(selection.order, study), "The best trials, epoch by epoch.")),
+        *_front(search),
+        *_predictions(records, study),
         ("All trials", html.table(*_table(records, study))),
     ]
     if unsuccessful := _unsuccessful(records):
@@ -64,6 +70,44 @@ _CAUTION = (
     "The score ranks candidates; it is no estimate of how the model will do, because the best of many is optimistic. "
     "The held-out test set gives that, in the evaluation."
 )
+
+
+def _front(search: Search) -> list[tuple[str, Markup]]:
+    """The set that a Pareto search returns, the knee first."""
+    if not search.objectives:
+        return []
+    rows = [
+        [c.trial_id, c.architecture_id[:8], *(_value(c, name) for name in search.objectives)]
+        for c in search.candidates
+        if c.trial_id in search.front
+    ]
+    told = html.paragraph(
+        "No trial is at least as good as one of these in all objectives and better in one. The first is the knee: the "
+        "one that the final training takes."
+    )
+    return [("Pareto front", told + html.table(["trial", "architecture", *search.objectives], rows))]
+
+
+def _value(candidate: Candidate, objective: str) -> float | None:
+    known = {"parameters": candidate.parameters, "flops": candidate.flops, **candidate.measures}
+    return known.get(objective)
+
+
+def _predictions(records: Sequence[Record], study: Study) -> list[tuple[str, Markup]]:
+    """How well the cost model foresaw the trials."""
+    told = [r for r in records if r.status == "completed" and r.predicted_seconds is not None]
+    if not told:
+        return []
+    model = study.cost_model()
+    names = ("million multiply-adds", "thousand activations", "million parameters / batch", "example")
+    rows: list[list[Any]] = [[f"ms per {n}", round(c, 5)] for n, c in zip(names, model.coefficients, strict=True)]
+    off = sorted(abs((r.predicted_seconds or 0.0) / max(r.seconds, 1e-9) - 1) for r in told)
+    rows += [
+        ["seconds to start a training", round(model.start_seconds, 2)],
+        ["trials foreseen before they started", len(told)],
+        ["median error of those forecasts", f"{off[len(off) // 2]:.0%}"],
+    ]
+    return [("What training costs here", html.table(["", ""], rows))]
 
 
 def _sentence(text: str) -> str:

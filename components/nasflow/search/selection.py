@@ -9,9 +9,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+import numpy as np
+
 from nasflow.core.metrics import gain, maximised
-from nasflow.core.spec import Metric, is_custom
+from nasflow.core.spec import Metric, Objective, is_custom
+from nasflow.search import pareto
 from nasflow.search.ledger import Record
+from nasflow.search.study import oriented
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,6 +24,14 @@ class Selection:
 
     order: tuple[Record, ...]
     reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Front:
+    """Of a Pareto search."""
+
+    trial_ids: tuple[str, ...]
+    hypervolume: float
 
 
 def select(records: Sequence[Record], metric: Metric, *, validation_rows: int, epochs: int) -> Selection:
@@ -47,6 +59,30 @@ def select(records: Sequence[Record], metric: Metric, *, validation_rows: int, e
     if lead < error:
         return Selection(_first(preset, order), f"{compared}: a tie, which goes to the preset")
     return Selection(_first(leader, order), f"{compared}: a real lead")
+
+
+def select_front(records: Sequence[Record], objectives: Sequence[Objective]) -> tuple[Selection, Front]:
+    """Orders the completed trials of a Pareto search: the knee of the first front, the rest of it by what it gives up
+    least, then the other fronts (Deb et al. 2002, by front and crowding). One trial an architecture, the longest."""
+    known = [record for record in records if record.status == "completed" and record.score is not None]
+    completed = _one_an_architecture(known)
+    if not completed:
+        return Selection((), "no trial completed"), Front((), 0.0)
+    points = np.array([oriented(record, objectives) for record in completed])
+    ranked = pareto.ranks(points)
+    first = np.flatnonzero(pareto.fronts(points) == 0)
+    chosen = int(first[pareto.knee(points[first])])
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    scaled = (points - low) / np.where(high > low, high - low, 1.0)
+    rest = sorted((place for place in range(len(completed)) if place != chosen), key=lambda place: -ranked[place])
+    order = tuple(completed[place] for place in (chosen, *rest))
+    ids = tuple(record.trial_id for record in order if record in [completed[place] for place in first])
+    values = ", ".join(f"{name} {abs(value):.4g}" for name, value in zip(objectives, points[chosen], strict=True))
+    reason = (
+        f"trial {completed[chosen].trial_id} is the knee of a front of {len(first)}: {values}; farthest beyond the "
+        "plane through the front's extremes"
+    )
+    return Selection(order, reason), Front(ids, pareto.hypervolume(scaled, np.full(points.shape[1], -1e-9)))
 
 
 def standard_error(metric: Metric, score: float, rows: int) -> float:

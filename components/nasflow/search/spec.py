@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from nasflow.core.spec import ConstraintsSection, ExperimentSpec, Metric, SearchSection, Section, Task
+from nasflow.core.spec import ConstraintsSection, ExperimentSpec, Metric, Objective, SearchSection, Section, Task
 
 
 class SearchSpec(Section):
@@ -12,6 +12,8 @@ class SearchSpec(Section):
     """The experiment's task."""
     metric: Metric
     """What is maximised or minimised, on the validation split."""
+    objectives: tuple[Objective, ...] = ()
+    """Several: a Pareto search over them; empty or one: `metric` alone."""
     constraints: ConstraintsSection = ConstraintsSection()
     """Hard limits."""
     search: SearchSection = SearchSection()
@@ -25,6 +27,7 @@ class SearchSpec(Section):
         return cls(
             task=experiment.task,
             metric=experiment.metric,
+            objectives=experiment.objectives if len(experiment.objectives) > 1 else (),
             constraints=experiment.constraints,
             search=experiment.search,
             seed=experiment.seed,

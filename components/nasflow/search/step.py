@@ -1,8 +1,10 @@
 """The search: Dataset → Search. What it has done so far is the ledger; a killed search goes on from it."""
 
 import dataclasses
+import functools
 import json
 import logging
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 
 from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
 from nasflow.core.errors import NasflowError
-from nasflow.core.metrics import check_metric, maximised
+from nasflow.core.metrics import better, check_metric, gain, maximised
+from nasflow.core.spec import COSTS, Metric
 from nasflow.core.storage import is_local, local_path
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.reader import read, read_transform
@@ -19,7 +22,8 @@ from nasflow.search.budget import Budget, EndReason, epochs_of
 from nasflow.search.job import Setup
 from nasflow.search.ledger import Ledger, Record
 from nasflow.search.limits import Limits
-from nasflow.search.selection import Selection, select, standard_error
+from nasflow.search.returned import within
+from nasflow.search.selection import Front, Selection, select, select_front, standard_error
 from nasflow.search.spec import SearchSpec
 from nasflow.search.study import Study
 from nasflow.spaces.registry import get_space
@@ -59,7 +63,9 @@ def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, 
     from nasflow.search.report import report
 
     study = open_study(spec, dataset, place)
-    check_metric(spec.metric, study.output.classes)
+    for objective in (spec.metric, *spec.objectives):
+        if objective not in COSTS:
+            check_metric(objective, study.output.classes)
     transform = read_transform(dataset)
     tensors = {split: read(dataset, split) for split in ("train", "validation")}
     rows = {split: values.rows for split, values in tensors.items()}
@@ -69,14 +75,21 @@ def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, 
     if done := len(study.ledger.records):
         logger.info("search goes on: %d trials in the ledger, %.0f s spent", done, study.ledger.seconds)
     _search(spec, place, study, oracle, tensors=tensors, dataset_uri=dataset.uri)
-    selection = select(study.ledger.records, spec.metric, validation_rows=rows["validation"], epochs=study.epochs)
+    front: Front | None = None
+    if spec.objectives:
+        selection, front = select_front(study.ledger.records, spec.objectives)
+    else:
+        selection = select(study.ledger.records, spec.metric, validation_rows=rows["validation"], epochs=study.epochs)
     if not selection.order:
         failed = [record.message for record in study.ledger.ended if record.status == "failed"]
         raise NasflowError(f"search: no trial completed within the budget; {failed[-1] if failed else 'raise it'}")
-    document = _document(spec, study, selection, oracle.stopped_by)
+    returned = within(selection.order, study, spec.constraints, dataset)
+    reason = "; ".join([selection.reason, *returned.dropped])
+    selection = Selection(returned.records, reason)
+    document = _document(spec, study, selection, oracle.stopped_by, front=front, measured=returned.measured)
     files = {
         "architectures.json": _architectures(study, selection),
-        "trials.json": _trials(study.ledger.records),
+        "trials.json": _trials(study.ledger.records, spec.metric),
         "report.html": report(document, study, selection, transform.inputs, rows),
     }
     return document, files
@@ -100,7 +113,8 @@ def _search(
     setup = Setup(
         inputs=study.inputs,
         output=study.output,
-        metrics=(spec.metric,),
+        metrics=(spec.metric, *(name for name in spec.objectives if name not in (*COSTS, spec.metric))),
+        latency="latency_ms" in spec.objectives or spec.constraints.latency_ms is not None,
         seed=spec.seed,
         validation=section.validation,
         runtime=section.runtime,
@@ -143,10 +157,33 @@ def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
         inputs=transform.inputs,
         output=transform.output,
         seed=spec.seed,
+        objectives=spec.objectives,
+        cost_rows=_rows_of_an_epoch(spec, dataset),
+        trainings=_trainings(spec),
     )
 
 
-def _document(spec: SearchSpec, study: Study, selection: Selection, stopped_by: EndReason) -> Search:
+def _rows_of_an_epoch(spec: SearchSpec, dataset: Dataset) -> int:
+    folds = spec.search.validation.folds
+    if folds is None:
+        return dataset.rows["train"]
+    return (dataset.rows["train"] + dataset.rows["validation"]) * (folds - 1) // folds
+
+
+def _trainings(spec: SearchSpec) -> int:
+    section = spec.search.validation
+    return section.seeds * section.repeats * (section.folds or 1)
+
+
+def _document(
+    spec: SearchSpec,
+    study: Study,
+    selection: Selection,
+    stopped_by: EndReason,
+    *,
+    front: Front | None,
+    measured: Mapping[str, Mapping[str, float]],
+) -> Search:
     statuses = [record.status for record in study.ledger.records]
     return Search(
         strategy=spec.search.strategy,
@@ -158,12 +195,18 @@ def _document(spec: SearchSpec, study: Study, selection: Selection, stopped_by: 
             failed=statuses.count("failed"),
             infeasible=statuses.count("infeasible"),
         ),
-        candidates=tuple(_candidate(record) for record in selection.order[:_CANDIDATES]),
+        candidates=tuple(
+            _candidate(record, measured.get(record.trial_id, {})) for record in selection.order[:_CANDIDATES]
+        ),
         stopped_by=stopped_by,
+        objectives=spec.objectives,
+        front=tuple(r.trial_id for r in selection.order if front is not None and r.trial_id in front.trial_ids),
+        hypervolume=None if front is None else front.hypervolume,
     )
 
 
-def _candidate(record: Record) -> Candidate:
+def _candidate(record: Record, measured: Mapping[str, float]) -> Candidate:
+    counted = {name: record.costs[name] for name in ("memory_mb",) if name in record.costs}
     return Candidate(
         trial_id=record.trial_id,
         architecture_id=record.architecture_id,
@@ -172,6 +215,7 @@ def _candidate(record: Record) -> Candidate:
         flops=record.flops,
         score=record.score,
         epochs=record.epochs,
+        measures={**record.metrics, **counted, **measured},
     )
 
 
@@ -180,13 +224,23 @@ def _architectures(study: Study, selection: Selection) -> bytes:
     return _json({r.architecture_id: study.space.architecture(r.values).to_json() for r in chosen})
 
 
-def _trials(records: Sequence[Record]) -> bytes:
-    """All trials as a list; `generation` is 0 without parents, else one more than its oldest line of parents."""
+def _trials(records: Sequence[Record], metric: Metric) -> bytes:
+    """All trials as a list. `generation` is 0 without parents, else one more than its oldest line of parents; `gain` is
+    how much better the score is than the best preset's: what searching was worth."""
     generations: dict[str, int] = {}
+    presets = [r.score for r in records if r.origin == "preset" and r.score is not None]
+    baseline = functools.reduce(lambda one, other: other if better(metric, other, one) else one, presets, math.nan)
     rows = []
     for record in records:
         generations[record.trial_id] = 1 + max((generations.get(parent, 0) for parent in record.parents), default=-1)
-        rows.append({**dataclasses.asdict(record), "generation": generations[record.trial_id]})
+        known = record.score is not None and presets
+        rows.append(
+            {
+                **dataclasses.asdict(record),
+                "generation": generations[record.trial_id],
+                "gain": gain(metric, record.score, baseline) if known and record.score is not None else None,
+            }
+        )
     return _json(rows)
 
 

@@ -3,20 +3,26 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nasflow.core.metrics import maximised
-from nasflow.core.spec import Metric
+from nasflow.core.spec import COSTS, Metric, Objective
 from nasflow.data.tensors import InputSpec, OutputSpec
+from nasflow.search import pareto
 from nasflow.search.budget import Budget
+from nasflow.search.cost_model import CostModel, calibrate
 from nasflow.search.ledger import Ledger, Origin, Record
 from nasflow.search.limits import Draft, Limits
 from nasflow.spaces._base import Space
 from nasflow.spaces.parameters import Parameter, key
 from nasflow.strategies._base import Result
+
+_PREDICTS = 3
+_MEASURES = 5
+_SURELY = 1.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +37,12 @@ class Study:
     inputs: InputSpec
     output: OutputSpec
     seed: int
+    objectives: tuple[Objective, ...] = ()
+    """More than one: a Pareto search."""
+    cost_rows: int = 0
+    """Rows that an epoch of one training shows; 0: nothing is predicted."""
+    trainings: int = 1
+    """Of a trial: seeds × repeats × folds."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -50,7 +62,55 @@ class Study:
     @property
     def history(self) -> list[Result]:
         """The trials that have ended, as strategies see them."""
-        return [record.result(self.sign) for record in self.ledger.ended]
+        results = [record.result(self.sign) for record in self.ledger.ended]
+        if len(self.objectives) < 2:
+            return results
+        places = [place for place, result in enumerate(results) if result.score is not None]
+        points = [oriented(self.ledger.ended[place], self.objectives) for place in places]
+        if points:
+            for place, point, rank in zip(places, points, pareto.ranks(np.array(points)), strict=True):
+                scores = dict(zip(self.objectives, point, strict=True))
+                results[place] = dataclasses.replace(results[place], scores=scores, score=float(rank))
+        return results
+
+    def score_of(self, trial_id: str) -> float | None:
+        """As strategies see it now; None where there is none."""
+        return next((result.score for result in self.history if result.trial_id == trial_id), None)
+
+    def cost_model(self) -> CostModel:
+        """Calibrated by the trials that have ended."""
+        return calibrate(self.ledger.ended, rows=self.cost_rows)
+
+    def predicted(self, draft: Draft, epochs: int) -> float | None:
+        """Seconds that a trial will take; None where nothing is known yet."""
+        if not self.cost_rows or not draft.costs:
+            return None
+        model = self.cost_model()
+        return model.seconds(draft.costs, epochs=epochs, rows=self.cost_rows) * self.trainings if model.trials else None
+
+    def too_slow(self, draft: Draft, limit: float | None) -> str:
+        """Why a network is surely slower than `limit` milliseconds; or empty. A line through the latencies measured in
+        trials, on multiply-adds and activations, knows from five of them on; it must be half over the limit, because
+        only the export that will be served decides (`nasflow.search.returned`)."""
+        seen = [record for record in self.ledger.ended if "latency_ms" in record.metrics]
+        if limit is None or len(seen) < _MEASURES or not draft.costs:
+            return ""
+        x = np.array([[1.0, record.costs["flops"], record.costs["activations"]] for record in seen])
+        scale = np.maximum(x.max(0), 1.0)
+        weights, *_ = np.linalg.lstsq(x / scale, np.array([r.metrics["latency_ms"] for r in seen]), rcond=None)
+        point = np.array([1.0, draft.costs["flops"], draft.costs["activations"]]) / scale
+        expected = float(point @ weights)
+        if expected <= _SURELY * limit:
+            return ""
+        return f"predicted latency_ms {expected:.3g} > {_SURELY:g} × constraints.latency_ms {limit:g}"
+
+    def too_long(self, draft: Draft, epochs: int) -> str:
+        """Why a trial that is predicted to get through less than half of its epochs is not worth its start; or empty.
+        Below three finished trials nobody can say."""
+        seconds = self.predicted(draft, epochs)
+        if seconds is None or self.cost_model().trials < _PREDICTS or self.budget.has_time_for(seconds / 2):
+            return ""
+        return f"predicted to take {seconds:.0f} s, of which less than half is left"
 
     @property
     def best(self) -> Record | None:
@@ -61,6 +121,8 @@ class Study:
     def worst_score(self, before: str) -> float:
         """What Keras Tuner's surrogates are told of trial `before`, which has no score; more is better: what knowing
         nothing would get, or twice that loss, and never more than the worst score of the trials that ended earlier."""
+        if len(self.objectives) > 1:  # scores are ranks: none is as low as this one
+            return -2.0 - len(self.ledger.ended)
         std = self.output.std
         losses = {"log_loss": math.log(max(2, self.output.classes or 2)), "mse": std**2, "rmse": std, "mae": std}
         ignorant = -2 * losses.get(self.metric, 0.0)
@@ -127,6 +189,8 @@ class Study:
             architecture_id=draft.architecture.identity if draft.architecture else "",
             parameters=draft.parameters,
             flops=draft.flops,
+            costs=draft.costs,
+            predicted_seconds=self.predicted(draft, int(control.get("tuner/epochs", self.epochs))),
             inherit=inherit,
             horizon=horizon,
         )
@@ -134,3 +198,10 @@ class Study:
 
     def _order(self, record: Record) -> float:
         return -self.sign * record.score if record.score is not None else math.inf
+
+
+def oriented(record: Record, objectives: Sequence[Objective]) -> list[float]:
+    """A completed trial's value of each objective, more is better; NaN where it has none."""
+    known = {**record.costs, **record.metrics}
+    signs = [1 if objective not in COSTS and maximised(objective) else -1 for objective in objectives]
+    return [sign * known.get(objective, math.nan) for sign, objective in zip(signs, objectives, strict=True)]

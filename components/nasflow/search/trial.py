@@ -26,6 +26,7 @@ from nasflow.core.workspace import cpu_seconds
 from nasflow.data.tensors import Tensors
 from nasflow.models.build import build
 from nasflow.models.fit import Epoch, Extras, Fitted, fit_with
+from nasflow.models.latency import of_network
 from nasflow.models.predict import predict
 from nasflow.models.runtime import policy, resolve
 from nasflow.search.job import Job, Outcome, Report, Setup
@@ -195,6 +196,8 @@ class _Trial:
         if missing := [name for name in others if name not in found]:
             predictions = predict(model, validation, self._setup.output)
             found |= {name: weighted(name, validation.labels, predictions, validation.weights) for name in missing}
+        if self._setup.latency:
+            found["latency_ms"] = of_network(model, validation, self._setup.output)
         if not math.isfinite(found[score]):
             raise TrialFailedError(f"{score} on validation is {found[score]}, after {len(fitted.epochs)} epochs")
         return found

@@ -176,6 +176,28 @@ class _Training:
         if path := self._backup_path(name):
             shutil.rmtree(path, ignore_errors=True)
 
+    def _assert_served_within(self, folder: Path) -> None:
+        """Measures the bundle, where its size or latency is limited.
+
+        Raises:
+            NasflowError: it breaks a limit, so it is not published.
+        """
+        from nasflow.models import latency
+
+        limits = self._spec.constraints
+        found: dict[str, float] = {}
+        if limits.size_mb is not None:
+            found["size_mb"] = latency.size_mb(folder)
+        if limits.latency_ms is not None:
+            golden = read_golden(self._dataset)
+            found["latency_ms"] = latency.of_export(folder, schema=read_schema(self._dataset), golden=golden)
+        for name, value in found.items():
+            if value > getattr(limits, name):
+                raise NasflowError(
+                    f"train: {name} of the bundle is {value:.4g}, constraints.{name} allows "
+                    f"{getattr(limits, name):g}; search again with a lower limit, so that there is room for noise"
+                )
+
     def _export(self, model: Any) -> dict[str, External]:
         from nasflow.models.export import export
 
@@ -188,6 +210,7 @@ class _Training:
                 transform=self._transform,
                 golden=read_golden(self._dataset),
             )
+            self._assert_served_within(Path(folder))
             for name in names:
                 storage_for(target).upload(Path(folder, name), f"{target}/{name}")
         return {name: External.of(f"{target}/{name}") for name in names}

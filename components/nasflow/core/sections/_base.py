@@ -49,6 +49,19 @@ def parse_metric(value: str) -> str:
     )
 
 
+COSTS: tuple[str, ...] = ("parameters", "flops", "memory_mb", "size_mb", "latency_ms")
+"""What an architecture costs; as objectives, less is better."""
+
+
+def parse_objective(value: str) -> str:
+    """A metric or a cost.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return value if value in COSTS else parse_metric(value)
+
+
 def is_custom(metric: str) -> bool:
     """Whether it is a function of the user's."""
     return ":" in metric
@@ -66,6 +79,9 @@ Metric = Annotated[
         }
     ),
 ]
+
+Objective = Annotated[str, AfterValidator(parse_objective)]
+"""A metric, or a cost of `COSTS`."""
 
 _COUNT = re.compile(r"(?P<number>\d[\d_]*(?:\.\d+)?)\s*(?P<unit>[kKMG]?)")
 _FACTORS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}

@@ -14,6 +14,13 @@ class ConstraintsSection(Section):
     """At most so many trainable parameters."""
     flops: Count | None = None
     """At most so many floating-point operations (2 × multiply-adds) for one example."""
+    memory_mb: Annotated[float, Field(gt=0)] | None = None
+    """At most so many 10⁶ bytes of activations for one example, as float32, all layers kept as in training."""
+    size_mb: Annotated[float, Field(gt=0)] | None = None
+    """The SavedModel that is served has at most so many 10⁶ bytes; measured on the export."""
+    latency_ms: Annotated[float, Field(gt=0)] | None = None
+    """One row through the SavedModel takes at most so many milliseconds (median, without HTTP), measured on the export,
+    on the machine that searches."""
 
 
 class BudgetSection(Section):
@@ -23,13 +30,21 @@ class BudgetSection(Section):
     """Trials that may start; null: no limit."""
     hours: Annotated[float, Field(gt=0)] | None = None
     """Wall-clock hours of searching, over all attempts; null: no limit."""
+    device_hours: Annotated[float, Field(gt=0)] | None = None
+    """Hours of trials, summed over workers (each has one CPU share or one GPU); null: no limit."""
+    money: Annotated[float, Field(gt=0)] | None = None
+    """What the device-hours may cost, in the currency of `price_per_device_hour`; null: no limit."""
+    price_per_device_hour: Annotated[float, Field(gt=0)] | None = None
+    """Price of one device for an hour; needed for `money`."""
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Epochs of one trial at most. Left out: 10, and more where there are fewer than 2,000 training rows, up to 40."""
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
-        if self.trials is None and self.hours is None:
-            raise ValueError("set trials or hours: a search without a limit never ends")
+        if all(limit is None for limit in (self.trials, self.hours, self.device_hours, self.money)):
+            raise ValueError("set trials, hours, device_hours or money: a search without a limit never ends")
+        if self.money is not None and self.price_per_device_hour is None:
+            raise ValueError(f"money is {self.money:g}, but not the price: set price_per_device_hour")
         return self
 
 
