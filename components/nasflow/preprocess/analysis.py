@@ -6,8 +6,9 @@ source's, so that no split loses rows to a rare class.
 
 import base64
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from nasflow.data.dates import iso_text
 from nasflow.data.golden import GOLDEN_ROWS
 from nasflow.data.schema import LIST_SEPARATOR, RAW_OF, Kind
 from nasflow.preprocess.analyzers import Counts, Fingerprints, Moments, Pixels, Sample
-from nasflow.preprocess.clean import CleanRows
+from nasflow.preprocess.clean import CleanRows, select
 from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.distinct import Distinct
 from nasflow.preprocess.inspection import Inspection
@@ -103,24 +104,27 @@ class Analysis:
         self.fingerprints[role].update(rows.fingerprints, label_bits(rows.labels))
         self.inspection.update(rows, places, ranks)
         self.near.update(rows, places, ranks)
+        kinds = {column.name: column.kind for column in self.plan.columns}
         for number, name in enumerate(SPLITS):
             chosen = np.flatnonzero(places == number)
-            if len(chosen):
-                part = rows if len(chosen) == rows.rows else rows.take(chosen)
-                self._update_split(number, name, part, ranks[chosen])
+            if not len(chosen):
+                continue
+            self._update_answers(name, rows, chosen)
+            if number == TEST:
+                _offer(self.golden, ranks[chosen], functools.partial(_golden, rows, chosen, kinds))
+            if number == TRAIN:
+                self._update_train(rows if len(chosen) == rows.rows else rows.take(chosen), ranks[chosen])
 
-    def _update_split(self, number: int, name: str, rows: CleanRows, ranks: NDArray[np.uint64]) -> None:
+    def _update_answers(self, name: str, rows: CleanRows, chosen: NDArray[np.int64]) -> None:
+        labels = select(rows.labels, chosen)
         if self.targets:
-            self.targets[name].update(rows.labels)
+            self.targets[name].update(labels)
         else:
-            self.classes[name].update(rows.labels)
+            self.classes[name].update(labels)
         if rows.weights is not None:
-            self.weights[name].update(rows.weights)
-        if number == TEST:
-            kinds = {column.name: column.kind for column in self.plan.columns}
-            _offer(self.golden, ranks, lambda wanted: [_golden(rows, row, kinds) for row in wanted])
-        if number != TRAIN:
-            return
+            self.weights[name].update(rows.weights[chosen])
+
+    def _update_train(self, rows: CleanRows, ranks: NDArray[np.uint64]) -> None:
         for column, moments in self.numeric.items():
             moments.update(rows.raw[column])
             self.distinct[column].update(rows.raw[column])
@@ -220,7 +224,13 @@ def _offer(sample: Sample, ranks: NDArray[np.uint64], make: Any) -> None:
         sample.add(ranks[wanted], make(wanted.tolist()))
 
 
-def _golden(rows: CleanRows, row: int, kinds: Mapping[str, Kind]) -> tuple[dict[str, Any] | None, Any]:
+def _golden(
+    rows: CleanRows, chosen: NDArray[np.int64], kinds: Mapping[str, Kind], wanted: Sequence[int]
+) -> list[tuple[dict[str, Any] | None, Any]]:
+    return [_golden_row(rows, int(chosen[row]), kinds) for row in wanted]
+
+
+def _golden_row(rows: CleanRows, row: int, kinds: Mapping[str, Kind]) -> tuple[dict[str, Any] | None, Any]:
     label = rows.labels[row]
     answer = label if isinstance(label, str) else float(label)
     values = {name: _json_safe(column[row], kinds.get(name)) for name, column in rows.raw.items()}

@@ -20,6 +20,7 @@ _MAX_COUNTED = 200_000
 _PENDING = 100_000
 """Texts that may wait before they are counted together."""
 _MAX_FINGERPRINTS = 1_000_000
+_PENDING_ROWS = 250_000
 _LABEL_SHIFT, _ONE = np.uint64(33), np.uint32(1)
 
 
@@ -41,13 +42,16 @@ class Moments:
 
     def update(self, values: NDArray[np.float64]) -> None:
         """Adds float64 [n]: NaN counts as missing, ±inf as non-finite; neither enters the moments."""
-        finite = values[np.isfinite(values)]
-        missing = int(np.isnan(values).sum())
-        other = Moments(missing=missing, non_finite=len(values) - missing - len(finite))
+        fine = np.isfinite(values)
+        finite = values if fine.all() else values[fine]
+        rest = len(values) - len(finite)
+        missing = int(np.isnan(values).sum()) if rest else 0
+        other = Moments(missing=missing, non_finite=rest - missing)
         if len(finite):
             with np.errstate(over="ignore", invalid="ignore"):  # `fit` refuses a column whose moments overflow
                 mean = float(finite.mean())
-                other.m2 = float(np.square(finite - mean).sum())
+                deviations = finite - mean
+                other.m2 = float((np.square(deviations, out=deviations)).sum())
             other.count, other.mean = len(finite), mean
             other.low, other.high = float(finite.min()), float(finite.max())
         self.merge(other)
@@ -200,46 +204,60 @@ class Fingerprints:
     shift: int = 0
     """Kept are fingerprints whose upper `shift` bits are 0."""
     rows: NDArray[np.uint64] = dataclasses.field(default_factory=lambda: np.empty(0, np.uint64))
-    """Fingerprints; one may be there more than once until `compact`."""
+    """Fingerprints, each once, ascending."""
     counts: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
 
     labels: NDArray[np.uint32] = dataclasses.field(default_factory=lambda: np.empty(0, np.uint32))
     """31 bits of each row's label (of the smallest, where the same features have several), shifted left by one; the
     lowest bit is 1 where they have several."""
 
+    _pending: list[tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint32]]] = dataclasses.field(
+        default_factory=list
+    )
+    """What came since the last `compact`."""
+
     def update(self, fingerprints: NDArray[np.uint64], labels: NDArray[np.uint64] | None = None) -> None:
         """Adds uint64 [n], with bits of their labels [n]."""
         bits = np.zeros(len(fingerprints), np.uint32) if labels is None else (labels >> _LABEL_SHIFT).astype(np.uint32)
-        counts = np.ones(len(fingerprints), np.int64)
-        self.merge(Fingerprints(rows=fingerprints, counts=counts, labels=bits << _ONE))
+        if self.shift:
+            kept = fingerprints <= self._limit()
+            fingerprints, bits = fingerprints[kept], bits[kept]
+        self._add(fingerprints, np.ones(len(fingerprints), np.int64), bits << _ONE)
 
     def merge(self, other: "Fingerprints") -> None:
         """Joins another's."""
+        other.compact()
         self.shift = max(self.shift, other.shift)
-        self.rows = np.concatenate([self.rows, other.rows])
-        self.counts = np.concatenate([self.counts, other.counts])
-        self.labels = np.concatenate([self.labels, other.labels])
-        if len(self.rows) > 2 * _MAX_FINGERPRINTS:
-            self.compact()
+        self._add(other.rows, other.counts, other.labels)
 
     def compact(self) -> None:
         """Every kept fingerprint once, sorted."""
-        kept = np.flatnonzero(self.rows <= self._limit())
-        order = kept[np.argsort(self.rows[kept])]
-        rows = self.rows[order]
-        starts = np.flatnonzero(np.concatenate([rows[:1] == rows[:1], rows[1:] != rows[:-1]]))
-        if len(starts):
-            self.counts = np.add.reduceat(self.counts[order], starts)
-            labels = self.labels[order]
+        if not self._pending and (not len(self.rows) or self.rows[-1] <= self._limit()):
+            return
+        parts = [(self.rows, self.counts, self.labels), *self._pending]
+        self._pending = []
+        rows, counts, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+        if self.shift:
+            kept = rows <= self._limit()
+            rows, counts, labels = rows[kept], counts[kept], labels[kept]
+        order = np.argsort(rows)
+        rows, counts, labels = rows[order], counts[order], labels[order]
+        new = np.append(True, rows[1:] != rows[:-1]) if len(rows) else np.empty(0, bool)
+        if not new.all():
+            starts = np.flatnonzero(new)
+            rows, counts = rows[starts], np.add.reduceat(counts, starts)
             several = np.bitwise_or.reduceat(labels & _ONE, starts)
             low, high = np.minimum.reduceat(labels, starts), np.maximum.reduceat(labels, starts)
-            self.labels = (low & ~_ONE) | several | ((low ^ high) > _ONE)
-        rows = rows[starts]
+            labels = (low & ~_ONE) | several | ((low ^ high) > _ONE)
         while len(rows) > _MAX_FINGERPRINTS:
             self.shift += 1
-            rows = rows[rows <= self._limit()]  # sorted: what is kept is the beginning
-        self.rows, self.counts = rows, self.counts[: len(rows)]
-        self.labels = self.labels[: len(rows)]
+            rows = rows[: np.searchsorted(rows, self._limit(), side="right")]
+        self.rows, self.counts, self.labels = rows, counts[: len(rows)], labels[: len(rows)]
+
+    def _add(self, rows: NDArray[np.uint64], counts: NDArray[np.int64], labels: NDArray[np.uint32]) -> None:
+        self._pending.append((rows, counts, labels))
+        if sum(len(rows) for rows, _, _ in self._pending) > max(_PENDING_ROWS, len(self.rows) // 2):
+            self.compact()
 
     def conflicting(self) -> int:
         """Rows whose equals do not all have one label (estimated where `shift` > 0)."""

@@ -30,6 +30,8 @@ class Piece:
     """Row groups [start, stop) of a Parquet file; bytes [start, stop) of a long CSV or JSON lines file; else 0."""
     first_row: int = 1
     """Number of the piece's first data row in its file, from 1."""
+    rows: int | None = None
+    """How many rows it has, where the source knows without reading them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

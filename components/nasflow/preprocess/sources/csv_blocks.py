@@ -4,6 +4,7 @@ one of them does not parse is read as text, so that the cell can be named.
 
 import dataclasses
 import io
+import re
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
@@ -66,7 +67,10 @@ class BlockParser:
         table = self._typed(block, broken) if self.want is not None else None
         if table is None:
             broken.clear()
-            table = self._parse(block, broken, self._as_text())
+            try:
+                table = self._parse(block, broken, self._as_text())
+            except pa.ArrowInvalid as error:
+                raise pa.ArrowInvalid(_in_file(str(error), first)) from error
         good, bad = table.num_rows, np.array([row for row, _, _ in broken], np.int64)
         rows = np.delete(np.arange(first, first + good + len(bad)), bad - 1)
         columns = table.combine_chunks().to_batches()[0] if good else _no_rows(table.schema)
@@ -138,6 +142,15 @@ class BlockParser:
             DeadLetter.of(file=self.file, row=before + row, column="", value=text, reason=reason)
             for row, text, reason in broken
         )
+
+
+def _in_file(message: str, first: int) -> str:
+    """Arrow's message with the row's number in the file instead of that in the block that begins with `first`.
+
+    >>> _in_file("Row #3: invalid UTF8 data", 101)
+    'row 103: invalid UTF8 data'
+    """
+    return re.sub(r"Row #(\d+)", lambda found: f"row {first - 1 + int(found[1])}", message)
 
 
 _ENCODED = pa.dictionary(pa.int32(), pa.string())

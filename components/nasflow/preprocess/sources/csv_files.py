@@ -47,7 +47,9 @@ class CsvSource:
             if cut is None:
                 found.append(Piece(files=(file,)))
             else:
-                found += [Piece(files=(file,), start=r.start, stop=r.stop, first_row=r.first) for r in cut]
+                found += [
+                    Piece(files=(file,), start=r.start, stop=r.stop, first_row=r.first, rows=r.records) for r in cut
+                ]
         return found
 
     def profiles(self) -> Iterator[Profile]:

@@ -40,7 +40,7 @@ class ParquetSource:
                 for group in range(metadata.num_row_groups):
                     rows += metadata.row_group(group).num_rows
                     if rows >= _PIECE_ROWS or group == metadata.num_row_groups - 1:
-                        pieces.append(Piece(files=(file,), start=start, stop=group + 1, first_row=first))
+                        pieces.append(Piece(files=(file,), start=start, stop=group + 1, first_row=first, rows=rows))
                         start, first, rows = group + 1, first + rows, 0
         return pieces
 

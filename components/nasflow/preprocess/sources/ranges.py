@@ -22,11 +22,14 @@ _UNQUOTED_ENDS = (_NEWLINE, _RETURN, _QUOTE)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes [start, stop) of a file, and the number of its first record, from 1."""
+    """Bytes [start, stop) of a file."""
 
     start: int
     stop: int
     first: int
+    """The number of the first record, from 1."""
+    records: int
+    """How many there are; one more where the file's last one has no line end."""
 
 
 class IrregularError(Exception):
@@ -107,10 +110,10 @@ def _cut(handle: IO[bytes], scan: Any) -> Iterator[Range]:
             last = place + end
         place += len(chunk)
         if last - start >= RANGE_BYTES:
-            yield Range(start, last, first)
+            yield Range(start, last, first, scan.records + 1 - first)
             start, first = last, scan.records + 1
     if place > start:
-        yield Range(start, place, first)
+        yield Range(start, place, first, scan.records + 1 - first)
 
 
 def chunks(handle: Any, size: int) -> Iterator[bytes]:
