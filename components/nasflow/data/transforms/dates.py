@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nasflow.core.spec import DatePart
 from nasflow.data.dates import EARLIEST, LATEST
-from nasflow.data.transforms._base import FIRST_ID, MISSING_ID, ColumnTransform, Frozen, Part, RawColumn
+from nasflow.data.transforms._base import FIRST_ID, MISSING_ID, ColumnTransform, Frozen, Part, RawColumn, normal
 from nasflow.data.transforms.numeric import distinct_edges, flag
 
 CYCLES: Mapping[DatePart, tuple[int, int]] = MappingProxyType(
@@ -65,7 +65,7 @@ class DateTransform(ColumnTransform):
     def apply(self, values: RawColumn) -> list[NDArray[np.generic]]:
         seconds = np.asarray(values, np.float64)
         usable = is_date(seconds)
-        found = date_parts(np.where(usable, seconds, 0.0))
+        found = date_parts(np.where(usable, normal(seconds), 0.0))  # else the floor of −5e-324 would be −1
         columns: list[NDArray[np.generic]] = []
         for number in self.numbers:
             scaled = np.clip((found[number.part] - number.mean) / number.std, -self.clip, self.clip)

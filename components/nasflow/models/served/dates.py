@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from nasflow.data.dates import EARLIEST, LATEST
-from nasflow.data.transforms._base import FIRST_ID, MISSING_ID
+from nasflow.data.transforms._base import FIRST_ID, MISSING_ID, SMALLEST_NORMAL
 from nasflow.data.transforms.dates import CYCLES, DAY_SECONDS, DateTransform, circle
 from nasflow.models.served._base import Slots
 
@@ -27,7 +27,8 @@ class ServedDates(tf.Module):
 
 def _fill(found: dict[str, list[Any]], seconds: Any, column: DateTransform) -> None:
     usable = (seconds >= EARLIEST) & (seconds < LATEST)  # False for NaN
-    parts = date_parts(tf.where(usable, seconds, tf.zeros_like(seconds)))
+    counts = usable & (tf.abs(seconds) >= SMALLEST_NORMAL)
+    parts = date_parts(tf.where(counts, seconds, tf.zeros_like(seconds)))
     zero = tf.zeros_like(seconds)
     for number in column.numbers:
         value = (tf.cast(parts[number.part], tf.float64) - number.mean) / number.std

@@ -28,7 +28,7 @@ class ServedLists(tf.Module):
 def _multi_hot(texts: Any, column: ListTransform, table: Vocabulary) -> Any:
     elements = tf.strings.split(texts, sep=LIST_SEPARATOR)
     ids = tf.cast(table.ids(elements.flat_values), tf.int64)
-    size = len(column.vocabulary)
+    size = tf.constant(len(column.vocabulary), tf.int64)
     inside = ids - UNKNOWN_ID - 1
     places = tf.where(ids > UNKNOWN_ID + size, ids - UNKNOWN_ID, tf.where(tf.equal(ids, UNKNOWN_ID), size, inside))
     named = tf.not_equal(ids, MISSING_ID)
