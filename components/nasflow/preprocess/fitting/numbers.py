@@ -1,6 +1,7 @@
 """Numeric columns: scaling, bounds, imputation, bins, and whether they are categories as well."""
 
 import dataclasses
+import math
 from statistics import NormalDist
 
 import numpy as np
@@ -16,9 +17,10 @@ from nasflow.preprocess.fitting._base import Facts, Fitted, edges_of, said, scal
 from nasflow.preprocess.planned import PlannedColumn
 from nasflow.preprocess.summary import MOST_DISCRETE, DistinctSummary, NumericSummary
 
-HEAVY = 20.0
+_HEAVY, _LEAST_HEAVY = 20.0, 8.0
 """A value so many standard deviations from the mean: z-scores would press nearly all others together. (A normal
-distribution has none beyond 6 in a billion rows, an exponential one of a million rows none beyond 16.)"""
+distribution has none beyond 6 in a billion rows, an exponential one of a million rows few beyond 16.) None of n values
+can be further than √n, so that of few rows half of that is far enough, but never less than the second."""
 _LIGHT = 8.0
 """Logarithms must come so near."""
 _MOST_KNOTS = 257
@@ -45,7 +47,7 @@ def fit_numbers(column: PlannedColumn, facts: Facts) -> Fitted:
     """
     found, distinct = facts.summary.numeric[column.name], facts.summary.distinct[column.name]
     values = _values(column, found, facts)
-    scaling, heavy = _scaling(column, values)
+    scaling, heavy = _scaling(column, values, found.count)
     imputed = _imputed(column, values, heavy=heavy, facts=facts)
     absent = found.missing + found.non_finite
     indicator = column.options.indicator if column.options.indicator is not None else absent > 0
@@ -92,15 +94,16 @@ def _scaling_of(decision: Decision) -> Scaling:
     return found
 
 
-def _scaling(column: PlannedColumn, values: _Values) -> tuple[Decision, bool]:
+def _scaling(column: PlannedColumn, values: _Values, rows: int) -> tuple[Decision, bool]:
     """What it is, and whether the tails are heavy."""
     far = _far(values.low, values.high, values.mean, values.std)
-    heavy = far > HEAVY and len(values.sample) > 0
+    limit = min(_HEAVY, max(_LEAST_HEAVY, math.sqrt(rows) / 2))
+    heavy = far > limit and len(values.sample) > 0
     if column.options.scaling is not None:
         return said("scaling", column.options.scaling), heavy
     if not heavy:
         reason = f"no value is further than {far:.1f} standard deviations from the mean"
-        sure = 1.0 if far <= HEAVY / 2 else 0.7
+        sure = 1.0 if far <= limit / 2 else 0.7
         return Decision(about="scaling", choice="zscore", reason=reason, confidence=sure), False
     logs = _signed_log(values.sample)
     least, most = _signed_log(np.array([values.low, values.high])).tolist()
