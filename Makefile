@@ -63,11 +63,11 @@ demo: setup ## The main job on scikit-learn's digits, from raw data to a served 
 
 .PHONY: test
 test: setup ## Unit, contract and fast end-to-end tests
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not docker and not slow and not flink"
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not docker and not slow and not flink and not spark"
 
 .PHONY: test-slow
 test-slow: setup ## Whole runs, kill and resume
-	$(PYTEST) -m "slow and not docker and not flink"
+	$(PYTEST) -m "slow and not docker and not flink and not spark"
 
 .PHONY: test-docker
 test-docker: setup ## Runs in containers; needs a Docker daemon and `make images`
@@ -76,6 +76,10 @@ test-docker: setup ## Runs in containers; needs a Docker daemon and `make images
 .PHONY: test-flink
 test-flink: setup ## preprocess on Apache Flink; needs Java and Maven, which fetches 152 MB of jars once
 	$(PYTEST) -m flink
+
+.PHONY: test-spark
+test-spark: setup ## preprocess on Apache Spark; needs Java and Maven, which fetches 299 MB of jars once
+	$(PYTEST) -m spark
 
 .PHONY: check
 check: setup ## Lock file, format, lint, types, import contracts

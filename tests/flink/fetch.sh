@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Copies the jars of Beam's Flink job server (tests/flink/pom.xml, 152 MB) into a cache outside the repository, by Maven,
-# once; prints the folder. NASFLOW_CACHE names another cache.
+# Copies the jars of a Beam job server into a cache outside the repository, by Maven, once; prints the folder.
+# NASFLOW_CACHE names another cache.
+#   fetch.sh [FOLDER]   whose pom.xml names them; its own (Flink, 152 MB) is the default, tests/spark has 299 MB
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-folder=${NASFLOW_CACHE:-${XDG_CACHE_HOME:-${HOME}/.cache}/nasflow}/flink-$(sha256sum "${here}/pom.xml" | cut -c1-12)
+here=$(cd "${1:-$(dirname "$0")}" && pwd)
+folder=${NASFLOW_CACHE:-${XDG_CACHE_HOME:-${HOME}/.cache}/nasflow}/$(basename "${here}")-$(sha256sum "${here}/pom.xml" | cut -c1-12)
 if [ ! -d "${folder}" ]; then
   command -v java mvn >/dev/null || { echo "${0}: needs java and mvn on PATH" >&2; exit 1; }
   mkdir -p "$(dirname "${folder}")"

@@ -67,7 +67,7 @@ def test_ci_refuses_a_stage_that_it_does_not_know() -> None:
     assert "CI: FAILED (exit code 2)" in result.stdout
 
 
-@pytest.mark.parametrize("target", ["test", "test-slow", "test-flink", "test-docker"])
+@pytest.mark.parametrize("target", ["test", "test-slow", "test-flink", "test-spark", "test-docker"])
 def test_a_tier_without_tests_fails(target: str, tmp_path: Path) -> None:
     """pytest ends with 5 where no test ran; the recipe passes it on as a failure. A pytest of that kind stands in."""
     fake = tmp_path / "pytest"

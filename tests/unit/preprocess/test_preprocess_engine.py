@@ -1,11 +1,22 @@
 """`preprocess.runner`: options, limits, and the same bytes from every runner that runs here. Flink: tests/flink."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    SparkRunnerOptions,
+    WorkerOptions,
+)
 from pydantic import ValidationError
 from tests.workers import dataset_of, free_port, table_files, worker_pool
 
@@ -40,9 +51,11 @@ def _run(folder: Path, train: str, section: PreprocessSection) -> Path:
 
 
 def test_flags_for_dataflow() -> None:
-    """Golden; not run: there is no Dataflow here."""
+    """Golden, and read back by Beam's own classes; not run: there is no Dataflow here."""
     more = {"max_num_workers": 20, "use_public_ips": False, "experiments": ["use_runner_v2", "shuffle_mode=service"]}
-    assert Engine(_section("dataflow", **DATAFLOW, **more)).flags == (
+    more |= {"service_account_email": "beam@our-project.iam.gserviceaccount.com", "autoscaling_algorithm": "NONE"}
+    flags = Engine(_section("dataflow", **DATAFLOW, **more)).flags
+    assert flags == (
         "--project=our-project",
         "--region=europe-west4",
         "--temp_location=gs://bucket/tmp",
@@ -51,18 +64,43 @@ def test_flags_for_dataflow() -> None:
         "--no_use_public_ips",
         "--experiments=use_runner_v2",
         "--experiments=shuffle_mode=service",
+        "--service_account_email=beam@our-project.iam.gserviceaccount.com",
+        "--autoscaling_algorithm=NONE",
     )
+    parsed = PipelineOptions(list(flags))
+    cloud, worker = parsed.view_as(GoogleCloudOptions), parsed.view_as(WorkerOptions)
+    assert (cloud.project, cloud.region, cloud.temp_location) == ("our-project", "europe-west4", "gs://bucket/tmp")
+    assert cloud.service_account_email == "beam@our-project.iam.gserviceaccount.com"
+    assert (worker.max_num_workers, worker.use_public_ips, worker.autoscaling_algorithm) == (20, False, "NONE")
+    assert worker.sdk_container_image == DATAFLOW["sdk_container_image"]
+    assert parsed.view_as(DebugOptions).experiments == ["use_runner_v2", "shuffle_mode=service"]
 
 
 def test_flags_for_spark() -> None:
-    """Golden; not run: a Spark job server is not published where this machine can fetch it."""
+    """Golden, and read back by Beam's own classes."""
     options = {"environment_type": "EXTERNAL", "environment_config": "localhost:50000", "spark_version": "3"}
-    assert Engine(_section("spark", **options, spark_master_url="spark://master:7077")).flags == (
+    flags = Engine(_section("spark", **options, spark_master_url="spark://master:7077")).flags
+    assert flags == (
         "--environment_type=EXTERNAL",
         "--environment_config=localhost:50000",
         "--spark_version=3",
         "--spark_master_url=spark://master:7077",
     )
+    parsed = PipelineOptions(list(flags))
+    spark, workers = parsed.view_as(SparkRunnerOptions), parsed.view_as(PortableOptions)
+    assert (spark.spark_master_url, spark.spark_version) == ("spark://master:7077", "3")
+    assert (workers.environment_type, workers.environment_config) == ("EXTERNAL", "localhost:50000")
+
+
+def test_flags_for_flink_without_a_job_server_yet() -> None:
+    """Beam starts one; its own options, `parallelism` among them, cannot be asked before, so they pass."""
+    options = {"environment_type": "DOCKER", "environment_config": "nasflow/beam-sdk:0.1.0", "parallelism": 8}
+    flags = Engine(_section("flink", **options, flink_master="jobmanager:8081", flink_version="1.19")).flags
+    parsed = PipelineOptions(list(flags))
+    flink = parsed.view_as(FlinkRunnerOptions)
+    assert (flink.flink_master, flink.flink_version) == ("jobmanager:8081", "1.19")
+    assert "--parallelism=8" in flags
+    assert parsed.view_as(PortableOptions).environment_config == "nasflow/beam-sdk:0.1.0"
 
 
 @pytest.mark.parametrize(
@@ -163,3 +201,46 @@ def test_a_pool_whose_python_lacks_beam_does_not_hang(tmp_path: Path) -> None:
         )  # fmt: skip
     assert ended.returncode == 75, ended.stderr
     assert "no worker has begun within preprocess.start_minutes = 0.05" in ended.stderr
+
+
+@pytest.mark.slow
+def test_sigterm_cancels_a_real_job_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    """On the embedded job server with an external pool; on a cluster of Flink: tests/flink."""
+    train = table_files(tmp_path / "data", files=12)
+    data = {"train": train, "label": "y"}
+    command = [
+        sys.executable,
+        "-m",
+        "nasflow.preprocess",
+        "--spec",
+        "spec.yaml",
+        "--output",
+        "out",
+        "--work-dir",
+        "work",
+    ]
+    with worker_pool(tmp_path, slow=True) as (port, _):
+        options = {"environment_type": "EXTERNAL", "environment_config": f"localhost:{port}"}
+        section = {"runner": "portable", "options": {"job_endpoint": "embed", **options}}
+        spec = {"task": "tabular_classification", "data": data, "preprocess": section}
+        (tmp_path / "spec.yaml").write_text(json.dumps(spec))
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "work").glob("preprocess/*/work/progress/transform-*/*.rows-*")):
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(90) == 75, (tmp_path / "log").read_text()
+        said = (tmp_path / "log").read_text()
+        assert "stopped by SIGTERM; run the same command again to go on" in said
+        assert "transform: the job was cancelled" in said
+        (mark,) = (tmp_path / "work").glob("preprocess/*/work/progress/transform-*/cancelled")
+        time.sleep(2)  # a worker that goes on would leave more marks
+        assert [path.name for path in mark.parent.glob("*.rows-*")] == []
+    (tmp_path / "spec.yaml").write_text(json.dumps({"task": "tabular_classification", "data": data}))
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert "analysing" not in again.stderr  # what was done is found again, whichever runner did it
+    assert len(dataset_of(tmp_path / "work")) == 4 * 12
