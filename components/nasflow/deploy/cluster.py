@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from nasflow.core.errors import NasflowError, TryAgainError, UserError
+from nasflow.serving.probe import PROBE
 
 FIELD_MANAGER = "nasflow"
-VERBS = ("create", "delete", "get", "patch")
+VERBS = ("create", "get", "patch")
 """What `KubernetesCluster` asks for on inferenceservices; ``manifests/base/rbac.yaml`` grants these. Server-side
 apply is a patch, and a create where the object is new."""
 
+_HEADERS = {"Content-Type": "application/json", PROBE: "deploy"}
 _GROUP = "/apis/serving.kserve.io/v1beta1"
 _POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _BUSY = (429, 500, 502, 503, 504)
@@ -31,11 +33,8 @@ class Cluster(Protocol):
     def apply(self, service: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Server-side apply: fields that we applied before and leave out now are removed; others' stay."""
 
-    def delete(self, name: str) -> None:
-        """Removes the object; nothing happens where there is none."""
-
     def request(self, method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Calls a service by the URL that its status names; returns status and body.
+        """Calls a service by the URL that its status names, marked as a probe; returns status and body.
 
         Raises:
             OSError: no answer.
@@ -85,9 +84,6 @@ class KubernetesCluster:
         assert made is not None
         return made
 
-    def delete(self, name: str) -> None:
-        self._call("DELETE", self._path(name), missing_ok=True)
-
     def request(self, method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]:
         """From outside the cluster, a service's own address goes through the API server's proxy."""
         import urllib.error
@@ -96,8 +92,7 @@ class KubernetesCluster:
         parts = urllib.parse.urlsplit(url)
         if not self.inside and ".svc" in (parts.hostname or ""):
             return self._proxied(method, parts, body)
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(url, data=body, method=method, headers=headers)  # noqa: S310  # from the status
+        request = urllib.request.Request(url, data=body, method=method, headers=_HEADERS)  # noqa: S310  # from the status
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({})) if self.inside else None
         try:
             with (opener.open if opener else urllib.request.urlopen)(request, timeout=60) as response:
@@ -115,7 +110,7 @@ class KubernetesCluster:
             response = self._client.call_api(
                 path,
                 method,
-                header_params={"Content-Type": "application/json"},
+                header_params=_HEADERS,
                 body=json.loads(body) if body else None,  # the client makes JSON of it again
                 auth_settings=["BearerToken"],
                 _preload_content=False,

@@ -95,6 +95,19 @@ def canary_url(live: Mapping[str, Any], release: Release, *, mode: str, inside: 
     return str(tags["latest"])
 
 
+def stable_url(live: Mapping[str, Any], predictor: Mapping[str, Any], *, mode: str, inside: bool) -> str:
+    """Where the version that serves beside a canary answers alone; empty where it has no address of its own."""
+    metadata, status = live["metadata"], live.get("status") or {}
+    if mode == "standard":
+        parts = urllib.parse.urlsplit((status.get("address") or {}).get("url", ""))
+        _, _, domain = parts.netloc.partition(".")
+        return f"{parts.scheme}://{metadata['name']}-{predictor.get('name')}-predictor.{domain}" if domain else ""
+    if inside:
+        return f"http://prev-{metadata['name']}-predictor.{metadata['namespace']}.svc.cluster.local"
+    tags = {target.get("tag"): target.get("url") for target in _component(live).get("traffic") or []}
+    return str(tags.get("prev") or "")
+
+
 def _component(live: Mapping[str, Any]) -> Mapping[str, Any]:
     found: Mapping[str, Any] = ((live.get("status") or {}).get("components") or {}).get("predictor") or {}
     return found

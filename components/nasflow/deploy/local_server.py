@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from nasflow.core.errors import NasflowError
+from nasflow.serving.probe import PROBE
 from nasflow.serving.server import LOOPBACK, bound
 
+_HEADERS = {"Content-Type": "application/json", PROBE: "deploy"}
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 20.0
 _REQUEST_SECONDS = 60.0
@@ -47,7 +49,7 @@ class LocalServer:
             NasflowError: the server refused or did not answer; with what it said.
         """
         data = json.dumps(body, allow_nan=False).encode()
-        request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310  # http, ours
+        request = urllib.request.Request(url, data=data, headers=_HEADERS)  # noqa: S310  # http, ours
         try:
             with self._opener.open(request, timeout=_REQUEST_SECONDS) as response:
                 return json.load(response)

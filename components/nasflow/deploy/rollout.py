@@ -185,7 +185,7 @@ class Deployment:
             self._smoke(server)
             if state.watched_since is None:
                 state = self._move(state, watched_since=self._clock.time())
-            watch = self._watch(server, state.watched_since or 0.0)
+            watch = self._watch(server, self._stable(live, state), state.watched_since or 0.0)
         except NasflowError as error:
             if isinstance(error, TryAgainError | UserError):
                 raise
@@ -240,7 +240,15 @@ class Deployment:
                     raise
                 self._clock.sleep(_POLL_SECONDS)
 
-    def _watch(self, server: RemoteServer, since: float) -> Watch:
+    def _stable(self, live: Mapping[str, Any], state: Rollout) -> RemoteServer | None:
+        """The version beside the canary, for its metrics."""
+        if state.stable is None:
+            return None
+        predictor, inside = state.stable.predictor, self._cluster.inside
+        url = conditions.stable_url(live, predictor, mode=self._spec.mode, inside=inside)
+        return self._server(live, url) if url else None
+
+    def _watch(self, server: RemoteServer, stable: RemoteServer | None, since: float) -> Watch:
         """Golden rows every few seconds, beside whatever the canary is asked by others.
 
         Raises:
@@ -255,6 +263,8 @@ class Deployment:
             except NoAnswerError as error:
                 watch.failed(reached="HTTP 5" in str(error))
             watch.scrape(server.metrics())
+            if stable is not None:
+                watch.scrape_stable(stable.metrics())
             if problem := watch.problem(self._spec):
                 raise NasflowError(problem)
             if self._clock.time() >= until and watch.requests >= self._spec.min_requests:

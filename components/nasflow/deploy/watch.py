@@ -1,18 +1,26 @@
 """A canary's requests, counted: from its server's own metrics and from the golden rows that we send.
 
-Read of the server's ``/metrics`` (`nasflow.serving.metrics`): the counter ``nasflow_requests_total{code}`` and the
-histogram ``nasflow_request_seconds``. A canary's processes began with the canary, so their counters are its whole
-life, also after this watcher was interrupted. Each scrape may meet another of several pods: what was last seen of each
-process is kept, told apart by its start time.
+Read of the server's ``/metrics`` (`nasflow.serving.metrics`): the counters ``nasflow_requests_total{code}``,
+``nasflow_predictions_total{outcome}`` and ``nasflow_confidence_total{bin}``, and the histogram
+``nasflow_request_seconds``. What users' rows are predicted as is compared with what the version that serves said in
+the same time: both get a random share of the same requests, so a difference is the model's.
+
+A canary's processes began with the canary, so their counters are its whole life, also after this watcher was
+interrupted. Each scrape may meet another of several pods: what was last seen of each process is kept, told apart by its
+start time.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from nasflow.deploy.spec import DeploySpec
 
 QUANTILE = 0.95
+LEAST_ROWS = 200
+"""Predicted rows, of the canary and of the version that serves, below which their distributions are not compared."""
+
+_PREDICTED = {"nasflow_predictions_total": "outcome", "nasflow_confidence_total": "bin"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +31,8 @@ class Scrape:
     failures: float
     buckets: Mapping[float, float]
     """Requests that took at most so many seconds, by the bound."""
+    predicted: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    """Users' rows (no probes): by metric, by outcome or bin of confidence."""
 
 
 class Watch:
@@ -30,6 +40,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._processes: dict[float, Scrape] = {}
+        self._stable: dict[float, tuple[Scrape, Scrape]] = {}
         self._probes: list[float] = []
         self._lost = 0
         self._failed = 0
@@ -49,6 +60,30 @@ class Watch:
         if found is not None:
             process, sample = found
             self._processes[process] = sample
+
+    def scrape_stable(self, text: str) -> None:
+        """Takes a metrics page of the version that serves: what it has counted from its first page on."""
+        found = parse(text)
+        if found is not None:
+            process, sample = found
+            first, _ = self._stable.get(process, (sample, sample))
+            self._stable[process] = (first, sample)
+
+    @property
+    def drift(self) -> float:
+        """How far the canary's predictions are from the stable version's: the population stability index, the larger
+        one of outcomes and confidence, less what chance alone makes of so few rows. NaN below `LEAST_ROWS` of either.
+        """
+        canary = _merged(sample.predicted for sample in self._processes.values())
+        stable = _merged(last.predicted for _, last in self._stable.values())
+        before = _merged(first.predicted for first, _ in self._stable.values())
+        worst = math.nan
+        for metric, counts in canary.items():
+            reference = {key: n - before.get(metric, {}).get(key, 0.0) for key, n in stable.get(metric, {}).items()}
+            if min(sum(counts.values()), sum(reference.values())) >= LEAST_ROWS:
+                index = stability_index(counts, reference)
+                worst = index if math.isnan(worst) else max(worst, index)
+        return worst
 
     @property
     def requests(self) -> float:
@@ -88,10 +123,48 @@ class Watch:
             )
         if spec.max_latency_ms is not None and self.latency_ms > spec.max_latency_ms:
             return f"95 % of requests within {self.latency_ms:.0f} ms > deploy.max_latency_ms {spec.max_latency_ms:g}"
+        if spec.max_prediction_drift is not None and self.drift > spec.max_prediction_drift:
+            return (
+                f"its predictions of users' rows are distributed otherwise than those of the version that serves: "
+                f"stability index {self.drift:.2f} > deploy.max_prediction_drift {spec.max_prediction_drift:g}"
+            )
         return ""
 
     def __str__(self) -> str:
-        return f"{self.requests:.0f} requests, {self.failures:.0f} failed, p95 {self.latency_ms:.0f} ms"
+        drift = "" if math.isnan(self.drift) else f", prediction drift {self.drift:.2f}"
+        return f"{self.requests:.0f} requests, {self.failures:.0f} failed, p95 {self.latency_ms:.0f} ms{drift}"
+
+
+def stability_index(counts: Mapping[str, float], reference: Mapping[str, float]) -> float:
+    """The population stability index, Σ (p − q) ln(p / q), of two counted distributions, at least 0.
+
+    Half a row is added to each cell, so that an empty one does not make it infinite; what two samples of one
+    distribution give on average, (cells − 1)(1 / n + 1 / m), is taken off. Below 0.1 is usually called stable, above
+    0.25 shifted.
+
+    >>> stability_index({"a": 500, "b": 500}, {"a": 500, "b": 500})
+    0.0
+    >>> round(stability_index({"a": 100_000, "b": 300_000}, {"a": 200_000, "b": 200_000}), 3)  # 0.25 · ln 3
+    0.275
+    """
+    cells = sorted(counts.keys() | reference.keys())
+    n, m = sum(counts.values()), sum(reference.values())
+    total = 0.0
+    for cell in cells:
+        p = (counts.get(cell, 0.0) + 0.5) / (n + len(cells) / 2)
+        q = (reference.get(cell, 0.0) + 0.5) / (m + len(cells) / 2)
+        total += (p - q) * math.log(p / q)
+    return max(0.0, total - (len(cells) - 1) * (1 / n + 1 / m))
+
+
+def _merged(pages: Iterable[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    merged: dict[str, dict[str, float]] = {}
+    for page in pages:
+        for metric, counts in page.items():
+            into = merged.setdefault(metric, {})
+            for key, count in counts.items():
+                into[key] = into.get(key, 0.0) + count
+    return merged
 
 
 def quantile(buckets: Mapping[float, float], q: float) -> float:
@@ -120,6 +193,7 @@ def parse(text: str) -> tuple[float, Scrape] | None:
 
     started, requests, failures, seen = 0.0, 0.0, 0.0, False
     buckets: dict[float, float] = {}
+    predicted: dict[str, dict[str, float]] = {}
     try:
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -129,9 +203,13 @@ def parse(text: str) -> tuple[float, Scrape] | None:
                     seen = True
                     requests += sample.value
                     failures += sample.value if sample.labels.get("code", "").startswith("5") else 0.0
+                elif sample.name in _PREDICTED:
+                    predicted.setdefault(sample.name, {})[sample.labels[_PREDICTED[sample.name]]] = sample.value
                 elif sample.name == "nasflow_request_seconds_bucket":
                     bound = float(sample.labels["le"])
                     buckets[bound] = buckets.get(bound, 0.0) + sample.value
     except ValueError:  # not a metrics page
         return None
-    return (started, Scrape(requests=requests, failures=failures, buckets=buckets)) if seen else None
+    if not seen:
+        return None
+    return started, Scrape(requests=requests, failures=failures, buckets=buckets, predicted=predicted)

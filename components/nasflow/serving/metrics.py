@@ -7,8 +7,7 @@ nasflow_confidence_total{bin}           predicted rows, by the probability of th
 nasflow_model_info{version,engine}      1 for the model that answers now
 nasflow_reloads_total{result}           models exchanged while serving: done, or refused and the old one kept
 
-Probes (see `nasflow.serving.predictions.PROBE`) are requests, but not predictions: golden rows sent every few seconds
-would hide what the users' rows are.
+Probes (`nasflow.serving.probe`) are requests, but not predictions.
 """
 
 import collections

@@ -25,6 +25,7 @@ from nasflow.serving import answer, metrics, v2
 from nasflow.serving.batching import Batcher
 from nasflow.serving.errors import MalformedError
 from nasflow.serving.live import Live, Loaded
+from nasflow.serving.probe import PROBE
 from nasflow.serving.request_log import RequestLog
 from nasflow.serving.rows import Raw, raw_from_instances
 from nasflow.serving.tensors import output_datatypes, raw_from_tensors
@@ -35,10 +36,6 @@ Message = metrics.Message
 App = metrics.App
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers, body."""
-
-PROBE = "nasflow-probe"
-"""A request with this header is somebody's check, golden rows for example: counted, but neither logged nor part of the
-predictions' distribution."""
 
 _JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")

@@ -77,6 +77,7 @@ class Server(ModelServer):
         self._drain_seconds = drain_seconds
         self._predictions = predictions
         self.dataplane = _CheckedDataPlane(model_registry=self.registered_models)
+        self.dataplane.served = live
         self.model_repository_extension = _FixedModels(model_registry=self.registered_models)
 
     def start(self, models: list[Any]) -> None:
@@ -165,6 +166,12 @@ class _Rest(RESTServer):
 
 
 class _CheckedDataPlane(DataPlane):
+    served: Live
+
+    async def ready(self) -> bool:
+        """Until the server is told to stop; kserve's own says yes always."""
+        return not self.served.stopping
+
     def decode(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().decode(*args, **kwargs)

@@ -70,9 +70,6 @@ class FakeCluster:
         live["metadata"]["generation"] += changed
         return copy.deepcopy(live)
 
-    def delete(self, name):
-        self.objects.pop(name, None)
-
     def request(self, method, url, body=None):
         parts = urllib.parse.urlsplit(url)
         version = self._route(parts.hostname)
@@ -140,7 +137,8 @@ class FakeCluster:
         traffic = [{"tag": "latest", "revisionName": created, "percent": percent if percent is not None else 100,
                     "url": f"http://latest-{name}-predictor.{self.namespace}.example.com"}]  # fmt: skip
         if percent is not None and rolled_out != created:
-            traffic.append({"tag": "prev", "revisionName": rolled_out, "percent": 100 - percent})
+            traffic.append({"tag": "prev", "revisionName": rolled_out, "percent": 100 - percent,
+                            "url": f"http://prev-{name}-predictor.{self.namespace}.example.com"})  # fmt: skip
         component.update(
             latestCreatedRevision=created,
             traffic=traffic,
@@ -173,7 +171,7 @@ class FakeCluster:
                 component = live["status"]["components"]["predictor"]
                 if service == f"latest-{name}-predictor":
                     return revisions[component["latestCreatedRevision"]]
-                if service == f"{name}-predictor":
+                if service in (f"{name}-predictor", f"prev-{name}-predictor"):
                     return revisions[component["latestRolledoutRevision"]]
                 continue
             for predictor in [live["spec"]["predictor"], *(c["predictor"] for c in live["spec"].get("canary", []))]:
@@ -188,12 +186,14 @@ class FakeServer:
     def __init__(self, number=1.0, *, fails_after=None, seconds=0.004):
         self.number, self.fails_after, self.seconds = number, fails_after, seconds
         self.codes = {"200": 0, "500": 0}
+        self.predicted = {}  # outcome → users' rows
 
     def __call__(self, path, body):
         if path == "/metrics":
             total = sum(self.codes.values())
             lines = ["process_start_time_seconds 5.0"]
             lines += [f'nasflow_requests_total{{code="{code}"}} {n}' for code, n in self.codes.items()]
+            lines += [f'nasflow_predictions_total{{outcome="{name}"}} {n}' for name, n in self.predicted.items()]
             for bound in (0.005, 0.05, 0.5):
                 lines.append(f'nasflow_request_seconds_bucket{{le="{bound}"}} {total if self.seconds <= bound else 0}')
             return 200, "\n".join([*lines, f'nasflow_request_seconds_bucket{{le="+Inf"}} {total}', ""]).encode()

@@ -10,7 +10,7 @@ from kubernetes import client
 from tests.unit.deploy.fake_kserve import FakeClock, FakeCluster, FakeServer
 
 from nasflow.core.errors import NasflowError, TryAgainError, UserError
-from nasflow.deploy.cluster import KubernetesCluster
+from nasflow.deploy.cluster import VERBS, KubernetesCluster
 from nasflow.deploy.isvc import Release
 from nasflow.deploy.rollout import Deployment
 from nasflow.deploy.spec import DeploySpec
@@ -48,8 +48,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         found = cluster.get(name)
         if found is None:
             return self._send(404, {"kind": "Status", "message": "not found", "code": 404})
-        if self.command == "DELETE":
-            cluster.delete(name)
         return self._send(200, found)
 
     do_GET = do_PATCH = do_DELETE = do_POST = _do
@@ -96,9 +94,25 @@ def test_a_rollout_from_a_laptop_through_the_api_servers_proxy(api, cluster):
     assert "/api/v1/namespaces/models/services/http:iris-v2-predictor:80/proxy/v1/models/iris:predict" in proxied
 
 
-def test_what_is_not_there_is_none_and_deleting_it_is_fine(cluster):
+def test_what_is_not_there_is_none(cluster):
     assert cluster.get("iris") is None
-    cluster.delete("iris")
+
+
+def test_these_are_all_the_verbs_that_a_rollout_uses(api, cluster):
+    """A first version, a canary that is promoted and one that is rolled back, as the API server sees them."""
+    api.cluster.servers[3] = FakeServer(fails_after=0)
+    for version in (1, 2, 3):
+        release = Release(name="iris", version=version, bundle_uri=f"gs://b/iris/{version}", bundle_digest="d")
+        spec = DeploySpec(target="kserve", watch_minutes=0, min_requests=1)
+        deployment = Deployment(spec, release, cluster, check, clock=FakeClock())
+        if version == 3:
+            with pytest.raises(NasflowError, match="rolled back"):
+                deployment.run()
+        else:
+            deployment.run()
+    verbs = {"GET": {"get"}, "PATCH": {"patch", "create"}, "DELETE": {"delete"}}  # server-side apply also creates
+    used = set().union(*(verbs[method] for method, path, _, _ in api.calls if path.startswith(ROOT)))
+    assert used == set(VERBS)
 
 
 def test_a_dry_run_changes_nothing(api, cluster):

@@ -128,6 +128,48 @@ def test_a_slow_canary_is_rolled_back():
 
 
 @MODES
+@pytest.mark.parametrize("drifts", [True, False])
+def test_a_canary_that_predicts_otherwise_than_the_version_that_serves_is_rolled_back(mode, drifts):
+    """Users' rows: version 1 said `no` to all of 10,000 before the watch and says it to half of them since; version 2
+    says it to a quarter of them, or to half."""
+    cluster, clock = make({1: FakeServer(), 2: FakeServer()}, mode)
+    one, two = cluster.servers[1], cluster.servers[2]
+    one.predicted = {"no": 10_000, "yes": 0}
+    deploy(cluster, clock, 1, mode)
+
+    def users():
+        for server, no, yes in ((one, 500, 500), (two, 25 if drifts else 50, 75 if drifts else 50)):
+            server.predicted["no"] = server.predicted.get("no", 0) + no
+            server.predicted["yes"] = server.predicted.get("yes", 0) + yes
+
+    clock.on_sleep = users
+    if not drifts:
+        assert "prediction drift 0.00" in deploy(cluster, clock, 2, mode).reason
+        return
+    # Σ (p − q) ln (p / q) = 0.25 · ln 3 = 0.27, less what chance makes of a few hundred rows
+    with pytest.raises(
+        NasflowError, match=r"version 1 serves: its predictions .* stability index 0\.2\d > .*_drift 0\.2"
+    ):
+        deploy(cluster, clock, 2, mode, max_prediction_drift=0.2)
+    assert serving(cluster) == 1
+
+
+def test_few_predictions_and_drift_that_does_not_decide():
+    cluster, clock = make({1: FakeServer(), 2: FakeServer()}, "standard")
+    cluster.servers[1].predicted = {"no": 0}
+    deploy(cluster, clock, 1)
+    clock.on_sleep = lambda: cluster.servers[1].predicted.update(no=cluster.servers[1].predicted["no"] + 100)
+    cluster.servers[2].predicted = {"yes": 199}  # one row too few to say anything
+    assert "drift" not in deploy(cluster, clock, 2).reason
+    cluster.servers[3] = FakeServer()
+    cluster.servers[3].predicted = {"no": 900}
+    cluster.servers[2].predicted = {"yes": 0}
+    clock.on_sleep = lambda: cluster.servers[2].predicted.update(yes=cluster.servers[2].predicted["yes"] + 100)
+    deploy(cluster, clock, 3, max_prediction_drift=None)
+    assert serving(cluster) == 3
+
+
+@MODES
 def test_a_canary_that_never_starts_is_rolled_back_with_the_condition(mode):
     cluster, clock = make({1: FakeServer(), 2: FakeServer()}, mode, broken={2: "Back-off pulling image"})
     deploy(cluster, clock, 1, mode)
@@ -278,7 +320,7 @@ def test_somebody_elses_service_is_left_alone():
 def test_a_service_that_vanishes_is_said():
     cluster, clock = make({1: FakeServer(), 2: FakeServer()}, "standard", broken=(2,))
     deploy(cluster, clock, 1)
-    clock.on_sleep = lambda: cluster.delete("iris")
+    clock.on_sleep = lambda: cluster.objects.pop("iris", None)
     with pytest.raises(UserError, match="somebody deleted the InferenceService"):
         deploy(cluster, clock, 2)
 

@@ -25,7 +25,8 @@ class Served:
     def __init__(self, bundle, name, log, *flags):
         self.name = name
         self.log = log
-        command = [sys.executable, "-m", "nasflow.serving", "--bundle", str(bundle), "--name", name, "--port", "0"]
+        source = ["--bundle", str(bundle)] if bundle is not None else []
+        command = [sys.executable, "-m", "nasflow.serving", *source, "--name", name, "--port", "0"]
         self.process = subprocess.Popen([*command, *flags], stdout=log.open("wb"), stderr=subprocess.STDOUT)
         self.url = self._address()
 

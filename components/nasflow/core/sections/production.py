@@ -64,6 +64,9 @@ class DeploySection(Section):
     """A canary is rolled back above this share of failed requests (HTTP 5xx, or no answer)."""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
     """A canary is rolled back if its 95th percentile is above this; null: latency does not decide."""
+    max_prediction_drift: Annotated[float, Field(gt=0)] | None = 0.25
+    """A canary is rolled back if its predictions of users' rows are distributed otherwise than those of the version
+    that serves: the population stability index, judged once both have predicted 200 rows; null: it does not decide."""
     min_requests: Annotated[int, Field(ge=1)] = 20
     """Requests, golden rows included, that a canary must have answered before it is judged."""
     min_replicas: Annotated[int, Field(ge=0)] = 1
