@@ -126,7 +126,7 @@ def _template(step: str, experiment: ExperimentSpec) -> dict[str, Any]:
         "inputs": {"artifacts": [{"name": "spec", "path": _SPEC, "raw": {"data": "{{workflow.parameters.spec}}"}}]},
         "activeDeadlineSeconds": math.ceil(section.timeout_hours * 3600),
         "container": {
-            "image": f"{section.image_prefix}/{'trainer-gpu' if accelerator else image}:{VERSION}",
+            "image": section.image("trainer-gpu" if accelerator else image),
             "imagePullPolicy": "IfNotPresent",  # tags are versions and never move
             "command": ["python", "-m", f"nasflow.{step}"],
             "args": arguments,

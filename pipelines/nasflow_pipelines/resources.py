@@ -5,7 +5,6 @@ import math
 from typing import Any, Self
 
 from nasflow.core.spec import AcceleratorSection, ExperimentSpec, ResourcesSection
-from nasflow.core.version import VERSION
 
 USER_ID = 65532
 """The images' user: numeric, so that Kubernetes can verify ``runAsNonRoot``."""
@@ -46,7 +45,7 @@ class Resources:
         return task
 
     def _common(self, task: Any, image: str) -> None:
-        task.set_container_image(f"{self.section.image_prefix}/{image}:{VERSION}")
+        task.set_container_image(self.section.image(image))
         # No kfp cache: it keys on parameters and artifact names and cannot see a file change behind data.train.
         # Steps find their finished work under work_dir by the digests of all that they depend on.
         task.set_caching_options(enable_caching=False)

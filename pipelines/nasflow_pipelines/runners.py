@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nasflow.core.errors import UserError
-from nasflow.core.spec import ExperimentSpec
+from nasflow.core.spec import ExperimentSpec, ResourcesSection
 from nasflow.core.storage import is_local, local_path
-from nasflow.core.version import VERSION
 
 _LABEL = "nasflow.run"
 _IMAGES = ("beam", "trainer", "ops", "server")
@@ -24,7 +23,7 @@ def make_runner(name: str, experiment: ExperimentSpec, *, work_dir: str, run_id:
 
     if name == "subprocess":
         return local.SubprocessRunner(use_venv=False)
-    _check_docker(experiment.resources.image_prefix)
+    _check_docker(experiment.resources)
     from docker.types import Mount
 
     sources = _sources(experiment)
@@ -64,7 +63,7 @@ def signal_containers(run_id: str, pid: int | None) -> None:
         client.close()
 
 
-def _check_docker(prefix: str) -> None:
+def _check_docker(resources: ResourcesSection) -> None:
     import docker
 
     try:
@@ -75,10 +74,11 @@ def _check_docker(prefix: str) -> None:
             f"--runner docker: the Docker daemon does not answer ({error}); start it, or use --runner subprocess"
         ) from error
     try:
-        tags = {tag for image in client.images.list() for tag in image.tags}
+        names = (image.tags + (image.attrs.get("RepoDigests") or []) for image in client.images.list())
+        there = set().union(*names)
     finally:
         client.close()
-    if missing := [tag for name in _IMAGES if (tag := f"{prefix}/{name}:{VERSION}") not in tags]:
+    if missing := [tag for name in _IMAGES if (tag := resources.image(name)) not in there]:
         raise UserError(f"--runner docker: image {', '.join(missing)} is not on this machine; `make images` builds it")
 
 

@@ -2,8 +2,7 @@
 
 from typing import Self
 
-from nasflow.core.spec import DeploySection, ExperimentSpec
-from nasflow.core.version import VERSION
+from nasflow.core.spec import DeploySection, ExperimentSpec, ResourcesSection
 
 
 class DeploySpec(DeploySection):
@@ -11,13 +10,21 @@ class DeploySpec(DeploySection):
 
     image_prefix: str = "nasflow"
     """As `resources.image_prefix`."""
+    image_digest: str | None = None
+    """As `resources.image_digests` has it for `server`."""
 
     @classmethod
     def of(cls, experiment: ExperimentSpec) -> Self:
         """Takes the parts that matter."""
-        return cls(**dict(experiment.deploy), image_prefix=experiment.resources.image_prefix)
+        resources = experiment.resources
+        return cls(
+            **dict(experiment.deploy),
+            image_prefix=resources.image_prefix,
+            image_digest=resources.image_digests.get("server"),
+        )
 
     @property
     def server_image(self) -> str:
         """The image that serves."""
-        return self.image or f"{self.image_prefix}/server:{VERSION}"
+        digests = {"server": self.image_digest} if self.image_digest else {}
+        return self.image or ResourcesSection(image_prefix=self.image_prefix, image_digests=digests).image("server")

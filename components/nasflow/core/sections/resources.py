@@ -2,9 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, field_validator
 
 from nasflow.core.sections._base import Section
+from nasflow.core.version import VERSION
+
+IMAGES = ("beam", "trainer", "trainer-gpu", "ops", "server")
+"""Short names of the images that `containers/Dockerfile` makes."""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class AcceleratorSection(Section):
@@ -37,5 +43,24 @@ class ResourcesSection(Section):
     """A task is ended after so long."""
     image_prefix: str = "nasflow"
     """Registry and folder of the images: `PREFIX/trainer:VERSION`."""
+    image_digests: dict[str, Digest] = Field(default_factory=dict)
+    """Pins images: by short name (`beam`, `trainer`, `trainer-gpu`, `ops`, `server`) the registry's `sha256:…`. Those
+    that are named run as `PREFIX/trainer@sha256:…`, whatever the tag points at by then."""
     service_account: str | None = None
     """Kubernetes service account of the run."""
+
+    def image(self, name: str) -> str:
+        """A container image by its short name.
+
+        >>> ResourcesSection(image_prefix="r", image_digests={"ops": "sha256:" + 64 * "0"}).image("ops")[:16]
+        'r/ops@sha256:000'
+        """
+        digest = self.image_digests.get(name)
+        return f"{self.image_prefix}/{name}@{digest}" if digest else f"{self.image_prefix}/{name}:{VERSION}"
+
+    @field_validator("image_digests")
+    @classmethod
+    def _known(cls, digests: dict[str, str]) -> dict[str, str]:
+        if unknown := sorted(set(digests) - set(IMAGES)):
+            raise ValueError(f"no image {unknown[0]!r}; there are {', '.join(IMAGES)}")
+        return digests

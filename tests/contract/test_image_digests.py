@@ -1,0 +1,70 @@
+"""Images pinned by digest run as that digest, in every form that nasflow renders."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from nasflow.core.sections.resources import IMAGES
+from nasflow.core.spec import ExperimentSpec
+from nasflow.core.version import VERSION
+from nasflow.deploy import isvc
+from nasflow.deploy.isvc import Release
+from nasflow.deploy.spec import DeploySpec
+from nasflow_pipelines import argo, compiling
+
+DIGESTS = {name: f"sha256:{place:064x}" for place, name in enumerate(IMAGES)}
+
+
+def experiment(**resources: Any) -> ExperimentSpec:
+    data = {"train": "gs://b/x.csv", "label": "y"}
+    fields = {
+        "task": "tabular_regression",
+        "name": "m",
+        "data": data,
+        "resources": {"image_prefix": "r/n", **resources},
+    }
+    return ExperimentSpec.model_validate(fields)
+
+
+def images(node: Any) -> set[str]:
+    """Every value under a key `image`, however deep."""
+    if isinstance(node, dict):
+        found = {value for key, value in node.items() if key == "image" and isinstance(value, str)}
+        return found.union(*(images(value) for value in node.values()))
+    return set().union(*(images(value) for value in node)) if isinstance(node, list) else set()
+
+
+def test_a_compiled_pipeline_names_digests_and_no_tag(tmp_path: Path) -> None:
+    compiling.compile_to(experiment(image_digests=DIGESTS), tmp_path / "pipeline.yaml")
+    compiled = list(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
+    pinned = {f"r/n/{name}@{DIGESTS[name]}" for name in ("beam", "trainer", "ops", "server")}
+    assert {image for image in images(compiled) if image.startswith("r/n/")} == pinned
+
+
+def test_an_argo_workflow_does_too_with_gpus() -> None:
+    pinned = experiment(image_digests=DIGESTS, accelerator={"count": 1})
+    assert images(argo.workflow(pinned)) == {
+        f"r/n/{name}@{DIGESTS[name]}" for name in ("beam", "trainer-gpu", "ops", "server")
+    }
+
+
+def test_so_does_an_inference_service_and_what_is_not_named_keeps_its_tag() -> None:
+    release = Release(name="iris", version=1, bundle_uri="gs://b/1", bundle_digest="d")
+    for digests, expected in (({"server": DIGESTS["server"]}, f"@{DIGESTS['server']}"), ({}, f":{VERSION}")):
+        spec = DeploySpec.of(experiment(image_digests=digests))
+        assert images(isvc.predictor(spec, release)) == {f"r/n/server{expected}"}
+
+
+@pytest.mark.parametrize(
+    ("digests", "message"),
+    [
+        ({"sever": DIGESTS["server"]}, "no image 'sever'; there are beam"),
+        ({"ops": "sha256:12"}, "should match pattern"),
+    ],
+)
+def test_wrong_pins_are_refused(digests: dict[str, str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        experiment(image_digests=digests)
