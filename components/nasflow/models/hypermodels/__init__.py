@@ -1,0 +1,1 @@
+"""Keras Tuner's HyperModels, run unchanged through nasflow's engine."""
