@@ -38,6 +38,10 @@ def build(architecture: Architecture, inputs: InputSpec, output: OutputSpec, *, 
     """
     cost(architecture, inputs, output)  # says what is wrong in our words, before Keras does in its own
     keras.utils.set_random_seed(seed)
+    if architecture.nodes[-1].op == "hypermodel":
+        from nasflow.models.hypermodels.building import build_hypermodel  # Keras Tuner is slow to import
+
+        return build_hypermodel(architecture, inputs, output)
     tensors: dict[str, Any] = {}
     sources: dict[str, Any] = {}
     linear = all(node.op in _ENCODINGS for node in architecture.nodes)

@@ -24,6 +24,7 @@ from nasflow.models.augment import augment, augments
 from nasflow.models.backup import Backup
 from nasflow.models.checkpoint import Start
 from nasflow.models.class_weights import weighted
+from nasflow.models.hypermodels.held import held_by
 from nasflow.models.predict import predict
 from nasflow.models.runtime import PLAIN, Runtime
 from nasflow.models.trainer import Trainer
@@ -156,6 +157,20 @@ def fit_with(
     """`fit` with all that a search asks for; the same arguments and errors."""
     if train.rows == 0 or epochs < 1:
         raise TrialFailedError(f"nothing to train on: {train.rows} rows, {epochs} epochs")
+    if (held := held_by(model)) is not None:
+        from nasflow.models.hypermodels.fitting import fit_held  # it uses what is defined here
+
+        return fit_held(
+            held,
+            train,
+            output=output,
+            epochs=epochs,
+            seed=seed,
+            validation=validation,
+            metric=metric or ("rmse" if output.classes is None else "accuracy"),
+            patience=extras.patience,
+            on_epoch=on_epoch,
+        )
     keras.utils.set_random_seed(seed)
     batch = min(recipe.batch_size, train.rows, max(_LEAST_BATCH, train.rows // _LEAST_STEPS), extras.batch or 1 << 30)
     steps = train.rows // batch

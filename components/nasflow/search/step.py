@@ -139,6 +139,8 @@ def _search(
 
 def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
     """The study of a place, as far as it got."""
+    from nasflow.models.hypermodels.space import adapt
+
     transform = read_transform(dataset)
     space = get_space(
         spec.search.space,
@@ -146,6 +148,7 @@ def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
         inputs=transform.inputs,
         output=transform.output,
         settings=spec.search.space_settings,
+        adapt=adapt,
     )
     ledger = Ledger(place.at(LEDGER))
     return Study(

@@ -58,7 +58,7 @@ def measures(architecture: Architecture, inputs: InputSpec, output: OutputSpec) 
     Raises:
         ArchitectureError: see `cost`.
     """
-    if not architecture.nodes or architecture.nodes[-1].op != "output":
+    if not architecture.nodes or architecture.nodes[-1].op not in ("output", "hypermodel"):
         raise ArchitectureError("the last node must be an output")
     found: dict[str, Measure] = {}
     for node in architecture.nodes:

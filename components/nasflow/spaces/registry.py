@@ -22,6 +22,10 @@ from nasflow.spaces.text import TextSpace
 Kind = Literal["images", "a table", "texts", "several kinds of input"]
 
 
+Adapter = Callable[[str, Any, InputSpec, OutputSpec, Mapping[str, Any]], Space | None]
+"""(name, what it names, inputs, output, settings) → a Space of it, or None where it is a factory of Spaces."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Entry:
     make: Callable[..., Space]
@@ -82,10 +86,12 @@ def get_space(
     inputs: InputSpec,
     output: OutputSpec,
     settings: Mapping[str, Any] = MappingProxyType({}),
+    adapt: Adapter | None = None,
 ) -> Space:
     """The space of that name: `auto` (by what the data have), one of `NAMES`, or ``package.module:factory``.
 
-    A factory is called as ``factory(inputs=..., output=..., **settings)`` and returns a Space.
+    A factory is called as ``factory(inputs=..., output=..., **settings)`` and returns a Space. What is no such factory
+    is given to `adapt`: this package knows no Keras Tuner.
 
     Raises:
         SpecError: no such space, it does not fit the task, or its settings describe none.
@@ -93,6 +99,8 @@ def get_space(
     check_space(name, task, settings)
     name = _fitting(inputs) if name == "auto" else name
     make = _imported(name) if ":" in name else _SPACES[name].make
+    if adapt is not None and (adapted := adapt(name, make, inputs, output, settings)) is not None:
+        return adapted
     try:
         space = make(inputs=inputs, output=output, **settings)
     except (TypeError, ValueError) as error:

@@ -5,15 +5,10 @@ from typing import Any
 import keras
 
 from nasflow.data.tensors import InputSpec, OutputSpec
+from nasflow.models.hypermodels.held import Held, hold
 from nasflow.models.hypermodels.source import build_with, digest, load
-from nasflow.models.hypermodels.training import Held, hold
 from nasflow.models.hypermodels.wrapping import wrap
 from nasflow.spaces.architecture import Architecture, ArchitectureError
-
-
-def is_hypermodel(architecture: Architecture) -> bool:
-    """Whether its layers are a user's."""
-    return architecture.nodes[-1].op == "hypermodel"
 
 
 def build_hypermodel(architecture: Architecture, inputs: InputSpec, output: OutputSpec) -> keras.Model:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
+from keras_tuner.engine import hyperparameters as hp_module
 
 from nasflow.spaces.parameters import Choice, Integer, Parameter, Real, Value, When
 
@@ -47,12 +48,12 @@ def discover(look: Callable[[Mapping[str, Any]], keras_tuner.HyperParameters]) -
     waiting: list[dict[str, Any]] = [{}]
     while waiting and len(runs) < _MOST_BUILDS:
         given = waiting.pop(0)
-        name = tuple(sorted(given.items(), key=repr))
-        if name in tried:
+        point = tuple(sorted(given.items(), key=repr))
+        if point in tried:
             continue
-        tried.add(name)
+        tried.add(point)
         hp = look(given)
-        seen = [entry for entry in hp.space if not isinstance(entry, keras_tuner.engine.hyperparameters.Fixed)]
+        seen = [entry for entry in hp.space if not isinstance(entry, hp_module.Fixed)]
         runs.append(_Run(dict(hp.values), frozenset(entry.name for entry in seen if hp.is_active(entry))))
         for entry in seen:
             if entry.name not in declared:
@@ -84,7 +85,7 @@ _BOOLEAN = ("false", "true")
 
 def _tries(entry: Any) -> list[Any]:
     """Values to try a parameter at: all of a few, or the ends of a range."""
-    if isinstance(entry, keras_tuner.engine.hyperparameters.Boolean):
+    if isinstance(entry, hp_module.Boolean):
         return [False, True]
     values = _listed(entry)
     if values is None:
@@ -94,11 +95,11 @@ def _tries(entry: Any) -> list[Any]:
 
 def _listed(entry: Any) -> list[Any] | None:
     """All values, or None where it is a range."""
-    if isinstance(entry, keras_tuner.engine.hyperparameters.Choice):
+    if isinstance(entry, hp_module.Choice):
         return list(entry.values)
-    if isinstance(entry, keras_tuner.engine.hyperparameters.Boolean):
+    if isinstance(entry, hp_module.Boolean):
         return list(_BOOLEAN)
-    whole = isinstance(entry, keras_tuner.engine.hyperparameters.Int)
+    whole = isinstance(entry, hp_module.Int)
     if entry.min_value == entry.max_value:
         return [entry.min_value]
     if whole and entry.step == 1 and entry.sampling == "linear":
@@ -117,7 +118,7 @@ def _parameter(entry: Any, when: When | None) -> Parameter:
     if values is not None:
         return Choice(name=entry.name, values=tuple(values), when=when)
     log = entry.sampling == "log"
-    if isinstance(entry, keras_tuner.engine.hyperparameters.Int):
+    if isinstance(entry, hp_module.Int):
         return Integer(name=entry.name, low=entry.min_value, high=entry.max_value, log=log, when=when)
     return Real(name=entry.name, low=float(entry.min_value), high=float(entry.max_value), log=log, when=when)
 

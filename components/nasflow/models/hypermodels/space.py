@@ -1,5 +1,7 @@
 """A HyperModel as a space: its hyperparameters, and architectures of a single node."""
 
+import functools
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,8 +10,8 @@ import keras_tuner
 import numpy as np
 
 from nasflow.data.tensors import InputSpec, OutputSpec
-from nasflow.models.hypermodels.discovery import discover, theirs
-from nasflow.models.hypermodels.source import build_with, digest, load
+from nasflow.models.hypermodels.discovery import Found, discover, theirs
+from nasflow.models.hypermodels.source import build_with, digest, is_hypermodel, load
 from nasflow.models.hypermodels.training import made_up, train
 from nasflow.models.hypermodels.wrapping import multiply_adds, wrap
 from nasflow.spaces._base import Space
@@ -39,7 +41,7 @@ class HyperModelSpace(Space):
         self._inputs, self._output = inputs, output
         self._hypermodel = load(path, self._arguments)
         self._code = digest(path)
-        found = discover(self._look)
+        found, self._for_fit = _found(path, json.dumps(self._arguments, sort_keys=True), self._code, inputs, output)
         self._parameters = found.parameters
         self._defaults = found.defaults
         self._known: dict[Any, Architecture] = {}
@@ -81,14 +83,39 @@ class HyperModelSpace(Space):
         last = Node(name="output", op="hypermodel", inputs=tuple(tensors), settings=settings)
         return Architecture(nodes=(*nodes, last))
 
-    def _look(self, values: Mapping[str, Any]) -> keras_tuner.HyperParameters:
-        """Builds; where `fit` is the user's own, it trains on a few made-up rows, too: it may have parameters."""
-        inner, hp = build_with(self._hypermodel, values, self._path)
-        built = {entry.name for entry in hp.space}
-        if type(self._hypermodel).fit is not keras_tuner.HyperModel.fit:
-            wrapped = wrap(inner, self._inputs, self._output)
-            rows = made_up(self._inputs, self._output)
-            train(self._hypermodel, hp, wrapped, rows, rows, output=self._output, epochs=1, callbacks=[])
-        self._for_fit = getattr(self, "_for_fit", set[str]()) | {entry.name for entry in hp.space} - built
+
+@functools.lru_cache(maxsize=8)
+def _found(path: str, arguments: str, code: str, inputs: InputSpec, output: OutputSpec) -> tuple[Found, frozenset[str]]:
+    """(all parameters, the names of those that only `fit` looks at).
+
+    Where `fit` is the user's own, a model is trained on a few made-up rows, once: parameters of `fit` that depend on
+    others are not found.
+    """
+    del code  # of another file, something else may be found
+    hypermodel = load(path, json.loads(arguments))
+    own_fit = type(hypermodel).fit is not keras_tuner.HyperModel.fit
+    for_fit: list[Any] = []
+
+    def look(values: Mapping[str, Any]) -> keras_tuner.HyperParameters:
+        inner, hp = build_with(hypermodel, values, path)
+        if own_fit and not values:
+            built, rows = {entry.name for entry in hp.space}, made_up(inputs, output)
+            train(hypermodel, hp, wrap(inner, inputs, output), rows, rows, output=output, epochs=1, callbacks=[])
+            for_fit.extend(entry for entry in hp.space if entry.name not in built)
+        else:
+            for entry in for_fit:
+                hp._retrieve(entry)  # as if `fit` had looked at it
         keras.utils.clear_session(free_memory=False)
         return hp
+
+    found = discover(look)
+    return found, frozenset(entry.name for entry in for_fit)
+
+
+def adapt(
+    name: str, found: Any, inputs: InputSpec, output: OutputSpec, settings: Mapping[str, Any]
+) -> HyperModelSpace | None:
+    """For `nasflow.spaces.registry.get_space`."""
+    if not is_hypermodel(found):
+        return None
+    return HyperModelSpace(name, inputs=inputs, output=output, arguments=settings)

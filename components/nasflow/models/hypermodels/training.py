@@ -1,6 +1,5 @@
 """Trains a user's model as the user says: with what it was compiled for, by its HyperModel's `fit`."""
 
-import dataclasses
 import math
 import re
 import time
@@ -10,6 +9,7 @@ from typing import Any
 import keras
 import keras_tuner
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from nasflow.core.errors import TrialFailedError
@@ -18,26 +18,6 @@ from nasflow.models.hypermodels.wrapping import Wrapped
 
 _ROWS = 16
 _CHUNK = 1024
-_HELD = "_nasflow_hypermodel"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Held:
-    """What a model that was built from a HyperModel carries, so that it can be trained."""
-
-    hypermodel: keras_tuner.HyperModel
-    hp: keras_tuner.HyperParameters
-    wrapped: Wrapped
-
-
-def hold(model: keras.Model, held: Held) -> None:
-    """Keeps it on the model: it lives as long as that does."""
-    vars(model)[_HELD] = held
-
-
-def held_by(model: keras.Model) -> Held | None:
-    """None for a model of nasflow's own layers."""
-    return vars(model).get(_HELD)
 
 
 class Report(keras.callbacks.Callback):
@@ -93,7 +73,7 @@ def train(
         try:
             hypermodel.fit(hp, wrapped.inner, x, y, **options)
             return
-        except TrialFailedError:
+        except (TrialFailedError, MemoryError, tf.errors.ResourceExhaustedError):
             raise
         except Exception as error:
             twice = re.search(r"multiple values for (?:keyword )?argument '(\w+)'", str(error))

@@ -1,8 +1,8 @@
 """A user's model between our tensors and our outputs.
 
 What it is given: the tensors that its inputs are named after (`nasflow.data.tensors`), as they are; else its one input,
-which is images as float32 in 0–1, or a table as one float32 matrix: numbers, then each category as 0 and 1. What it puts
-out may be probabilities or logits, one unit for two classes, or the standardised target.
+which is images as float32 in 0–1, or a table as one float32 matrix: numbers, then each category as 0 and 1. What it
+puts out may be probabilities or logits, one unit for two classes, or the standardised target.
 """
 
 import dataclasses
@@ -142,7 +142,7 @@ def _multiply_adds(layer: Any, places: int) -> int:
         return math.prod(extents.values())
     if known and not isinstance(layer, keras.Model):
         places = math.prod(_extents(layer.output)[:-1])
-    if inner := list(layer._flatten_layers(include_self=False, recursive=False)):  # noqa: SLF001  # nothing public has them
+    if inner := list(layer._flatten_layers(include_self=False, recursive=False)):
         return sum(_multiply_adds(part, places) for part in inner)
     return places * _kernels(layer)
 

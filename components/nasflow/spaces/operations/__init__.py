@@ -25,6 +25,8 @@
     piecewise         bins dim                      numeric (f,) → (f · dim,); the same paper, learned bins
     quantile          bins dim                      the same, at most so many bins between the data's quantiles, fixed
     output                                          (d,) or (members, d) → (classes,) or (1,)
+    hypermodel        hypermodel arguments values   tensors → (classes,) or (1,): a user's whole model, and what was
+                      code parameters multiply_adds counted when it was built
 
 Those of text, and of networks that join several kinds of input, are listed in `nasflow.spaces.operations.text`.
 

@@ -73,6 +73,11 @@ def _output(c: Context) -> Measure:
     return Measure((units,), members * (shape[-1] + 1) * units, members * shape[-1] * units)
 
 
+def _hypermodel(c: Context) -> Measure:
+    """As `nasflow.models.hypermodels` found when it built the model."""
+    return Measure((c.output.classes or 1,), int(c.settings["parameters"]), int(c.settings["multiply_adds"]))
+
+
 OPERATIONS: Table = MappingProxyType(
     {
         "input": Operation(_input),
@@ -89,5 +94,6 @@ OPERATIONS: Table = MappingProxyType(
         "concat": Operation(_concat),
         "dense": Operation(_dense, weighted=True),
         "output": Operation(_output, weighted=True),
+        "hypermodel": Operation(_hypermodel, weighted=True),
     }
 )
