@@ -29,11 +29,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
         raise SpecError([f"{path}: no such file; `nasflow init` writes one"]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError([f"{path}: cannot be read: {error}"]) from error
-    return parse(text, source=str(path), overrides=overrides)
+    return parse(text, source=str(path), overrides=overrides, folder=Path(path).parent)
 
 
-def parse(text: str, *, source: str = "spec", overrides: Sequence[str] = ()) -> ExperimentSpec:
-    """As `load`, from text.
+def parse(text: str, *, source: str = "spec", overrides: Sequence[str] = (), folder: Path = Path()) -> ExperimentSpec:
+    """As `load`, from text. `folder`: what the path of a space's file is relative to; the file's content takes its
+    place, so that pipelines carry it along.
 
     Raises:
         SpecError: see `load`.
@@ -50,6 +51,7 @@ def parse(text: str, *, source: str = "spec", overrides: Sequence[str] = ()) -> 
     problems = [f"{source}:{line}: {key}: given twice; keep one" for key, line in _duplicates(node, ())]
     for override in overrides:
         problems.extend(_apply(content, override))
+    problems += _read_space(content, folder)
     if problems:
         raise SpecError(problems)
     try:
@@ -69,11 +71,42 @@ def from_json(text: str) -> ExperimentSpec:
 
 
 def located(problem: str, path: str | Path) -> str:
-    """A problem that begins with its key (``data.train: …``), with the file and line where that key stands."""
-    key = problem.partition(":")[0]
-    lines = dict(_lines(yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ()))
-    line = lines.get(tuple(key.split(".")))
+    """A problem that begins with its key (``data.train: …``), with the file and line where that key, or the nearest
+    above it, stands; in the file of a space for what is in there."""
+    keys: _Location = tuple(int(part) if part.isdigit() else part for part in problem.partition(":")[0].split("."))
+    text = Path(path).read_text(encoding="utf-8")
+    space = _space_file(yaml.safe_load(text), Path(path).parent)
+    if space is not None and keys[:2] == ("search", "space") and len(keys) > 2:
+        path, text, keys = space, space.read_text(encoding="utf-8"), keys[2:]
+    lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader), ()))
+    line = next((lines[keys[:count]] for count in range(len(keys), 0, -1) if keys[:count] in lines), None)
     return f"{path}:{line}: {problem}" if line else problem
+
+
+def _space_file(content: Any, folder: Path) -> Path | None:
+    """The file that `search.space` names, if it names one."""
+    search = content.get("search") if isinstance(content, dict) else None
+    space = search.get("space") if isinstance(search, dict) else None
+    return folder / space if isinstance(space, str) and space.endswith((".yaml", ".yml")) else None
+
+
+def _read_space(content: dict[str, Any], folder: Path) -> list[str]:
+    path = _space_file(content, folder)
+    if path is None:
+        return []
+    try:
+        space = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return [f"search.space: {path}: no such file; paths are relative to the experiment's file"]
+    except (OSError, UnicodeDecodeError) as error:
+        return [f"search.space: {path}: cannot be read: {error}"]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        return [f"{path}:{mark.line + 1 if mark else 1}: not YAML: {getattr(error, 'problem', None) or error}"]
+    if not isinstance(space, dict):
+        return [f"search.space: {path}: must be a mapping with parameters and layers, got {space!r:.60}"]
+    content["search"]["space"] = space
+    return []
 
 
 def to_json(spec: ExperimentSpec) -> str:

@@ -157,24 +157,21 @@ def fit_with(
     """`fit` with all that a search asks for; the same arguments and errors."""
     if train.rows == 0 or epochs < 1:
         raise TrialFailedError(f"nothing to train on: {train.rows} rows, {epochs} epochs")
+    metric = metric or ("rmse" if output.classes is None else "accuracy")
     if (held := held_by(model)) is not None:
-        from nasflow.models.hypermodels.fitting import fit_held  # it uses what is defined here
-
-        return fit_held(
-            held,
+        return held.fit(
             train,
             output=output,
             epochs=epochs,
             seed=seed,
+            metric=metric,
             validation=validation,
-            metric=metric or ("rmse" if output.classes is None else "accuracy"),
             patience=extras.patience,
             on_epoch=on_epoch,
         )
     keras.utils.set_random_seed(seed)
     batch = min(recipe.batch_size, train.rows, max(_LEAST_BATCH, train.rows // _LEAST_STEPS), extras.batch or 1 << 30)
     steps = train.rows // batch
-    metric = metric or ("rmse" if output.classes is None else "accuracy")
     output = weighted(output, recipe, train.labels)
     horizon = max(extras.horizon or epochs, epochs)
     trainer = Trainer(model, recipe, output, batch=batch, steps=horizon * steps, runtime=extras.runtime)

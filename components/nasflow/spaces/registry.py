@@ -15,6 +15,7 @@ from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.spaces._base import Space
 from nasflow.spaces.cell import DARTS, NASBENCH201, CellSpace
 from nasflow.spaces.cnn import CnnSpace
+from nasflow.spaces.described import DescribedSpace, check_described
 from nasflow.spaces.mlp import MlpSpace
 from nasflow.spaces.multimodal import MultimodalSpace, kinds
 from nasflow.spaces.text import TextSpace
@@ -57,12 +58,18 @@ _SPACES: Mapping[str, _Entry] = MappingProxyType(
 NAMES = ("auto", *_SPACES)
 
 
-def check_space(name: str, task: Task, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Refuses a name that no space has, one that does not fit the task, and settings that it does not have.
+def check_space(name: str | Mapping[str, Any], task: Task, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Refuses a name that no space has, one that does not fit the task, and settings that it does not have; and every
+    mistake in a space that is written in YAML.
 
     Raises:
         SpecError: with the known names, the closest first.
     """
+    if not isinstance(name, str):
+        if settings:
+            raise SpecError(["search.space_settings: a space in YAML has none; write them into it"])
+        check_described(name)
+        return
     name = _chosen(name, task)
     if ":" in name:
         return
@@ -80,7 +87,7 @@ def check_space(name: str, task: Task, settings: Mapping[str, Any] = MappingProx
 
 
 def get_space(
-    name: str,
+    name: str | Mapping[str, Any],
     *,
     task: Task,
     inputs: InputSpec,
@@ -88,7 +95,8 @@ def get_space(
     settings: Mapping[str, Any] = MappingProxyType({}),
     adapt: Adapter | None = None,
 ) -> Space:
-    """The space of that name: `auto` (by what the data have), one of `NAMES`, or ``package.module:factory``.
+    """The space of that name: `auto` (by what the data have), one of `NAMES`, or ``package.module:factory``; or the
+    space that a mapping describes (`nasflow.spaces.described`).
 
     A factory is called as ``factory(inputs=..., output=..., **settings)`` and returns a Space. What is no such factory
     is given to `adapt`: this package knows no Keras Tuner.
@@ -97,6 +105,8 @@ def get_space(
         SpecError: no such space, it does not fit the task, or its settings describe none.
     """
     check_space(name, task, settings)
+    if not isinstance(name, str):
+        return DescribedSpace(name, inputs=inputs, output=output)
     name = _fitting(inputs) if name == "auto" else name
     make = _imported(name) if ":" in name else _SPACES[name].make
     if adapt is not None and (adapted := adapt(name, make, inputs, output, settings)) is not None:

@@ -21,6 +21,12 @@ class Held:
     hp: "keras_tuner.HyperParameters"
     wrapped: Wrapped
 
+    def fit(self, rows: Any, **options: Any) -> Any:
+        """Trains it: `nasflow.models.hypermodels.fitting.fit_held`, which uses what `nasflow.models.fit` defines."""
+        from nasflow.models.hypermodels.fitting import fit_held
+
+        return fit_held(self, rows, **options)
+
 
 def hold(model: keras.Model, held: Held) -> None:
     """Keeps it on the model: it lives as long as that does."""
