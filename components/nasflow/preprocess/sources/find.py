@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from nasflow.core.errors import DataError
-from nasflow.core.spec import DataSection, Task
+from nasflow.core.spec import CsvSection, DataSection, Task
 from nasflow.core.storage import absolute, is_local, local_path, storage_for
 from nasflow.preprocess.sources import sample_texts, samples
 from nasflow.preprocess.sources._base import ImageSource, Role, Source, TableSource
@@ -147,7 +147,7 @@ def _texts(root: str, files: list[str]) -> list[str]:
 
 
 def _by_suffix(key: str, uri: str, files: list[str], data: DataSection, task: Task) -> Source:
-    kinds = {_suffix_kind(file) for file in files}
+    kinds = {_suffix_kind(file, data.csv) for file in files}
     if len(kinds) > 1:
         raise DataError(f"{key}: {uri!r} matches files of several types ({', '.join(sorted(kinds))}); name one type")
     match kinds.pop():
@@ -171,7 +171,7 @@ def _by_suffix(key: str, uri: str, files: list[str], data: DataSection, task: Ta
     raise DataError(f"{key}: {files[0]!r} is of a type that nasflow does not read; it reads {_KNOWN}")
 
 
-def _suffix_kind(file: str) -> str:
+def _suffix_kind(file: str, csv: CsvSection) -> str:
     name = file.lower()
     forms = {
         "Parquet": _PARQUET,
@@ -184,7 +184,10 @@ def _suffix_kind(file: str) -> str:
     for form, suffixes in forms.items():
         if name.endswith(suffixes):
             return form
-    return "npz" if name.endswith(".npz") else Path(name).suffix or "no suffix"
+    if name.endswith(".npz"):
+        return "npz"
+    # Who says how a CSV file is written has one, whatever its name ends in: UCI's are adult.data and adult.test.
+    return "CSV" if csv != CsvSection() else Path(name).suffix or "no suffix"
 
 
 def _files(key: str, uri: str, root: str) -> tuple[list[str], bool]:
