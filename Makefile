@@ -16,6 +16,8 @@ IMAGES ?= beam beam-sdk trainer ops server
 export BASE_IMAGE ?= python:3.11-slim-bookworm
 export PREFIX ?= nasflow
 
+SBOM_IMAGES := beam trainer trainer-gpu ops server
+
 PYTEST := $(BIN)/pytest
 # Processes of the fast tests, each with a TensorFlow of its own (about 1.5 GB); a file's tests stay together.
 WORKERS ?= 2
@@ -63,11 +65,11 @@ demo: setup ## The main job on scikit-learn's digits, from raw data to a served 
 
 .PHONY: test
 test: setup ## Unit, contract and fast end-to-end tests
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not docker and not slow and not flink and not spark"
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not docker and not slow and not flink and not spark and not cluster"
 
 .PHONY: test-slow
 test-slow: setup ## Whole runs, kill and resume
-	$(PYTEST) -m "slow and not docker and not flink and not spark"
+	$(PYTEST) -m "slow and not docker and not flink and not spark and not cluster"
 
 .PHONY: test-docker
 test-docker: setup ## Runs in containers; needs a Docker daemon and `make images`
@@ -80,6 +82,20 @@ test-flink: setup ## preprocess on Apache Flink; needs Java and Maven, which fet
 .PHONY: test-spark
 test-spark: setup ## preprocess on Apache Spark; needs Java and Maven, which fetches 299 MB of jars once
 	$(PYTEST) -m spark
+
+.PHONY: test-cluster
+test-cluster: setup ## Deploys to the cluster that kubectl is configured for; tests/cluster/conftest.py says what it takes
+	$(PYTEST) -m cluster tests/cluster
+
+.PHONY: sbom
+sbom: setup ## Lists what each image installs, with hashes, as CycloneDX in build/sbom
+	@mkdir -p build/sbom
+	@export="$(UV) export --quiet --frozen --no-dev --no-emit-project --format cyclonedx1.5 --extra kfp"; \
+	for image in $(SBOM_IMAGES); do \
+	  extra=$$image; case $$image in ops) extra="";; trainer-gpu) extra=gpu;; esac; \
+	  $$export $${extra:+--extra $$extra} -o build/sbom/$$image.cdx.json >/dev/null; \
+	  echo "build/sbom/$$image.cdx.json: $$(grep -c '"purl"' build/sbom/$$image.cdx.json) packages"; \
+	done
 
 .PHONY: check
 check: setup ## Lock file, format, lint, types, import contracts

@@ -155,10 +155,18 @@ def models_gc(*, older_than_hours: float, delete: bool, store: Any) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @registry_option
 def serve(model: str, port: int, host: str, store: Any) -> None:
-    """Serve a registered model until stopped: NAME (its champion), NAME@ALIAS or NAME@VERSION."""
+    """Serve a registered model until stopped: NAME (its champion), NAME@ALIAS or NAME@VERSION.
+
+    An alias is followed: a promotion or a rollback is served some seconds later, and no request fails meanwhile.
+    """
     version = version_of(store, model, default_alias="champion")
-    place = ["--bundle", version.bundle_uri, "--name", version.name, "--host", host, "--port", str(port)]
-    place += ["--digest", version.bundle_digest]  # a bundle that was changed since is refused
+    place = ["--name", version.name, "--host", host, "--port", str(port)]
+    _, _, which = model.partition("@")
+    if which.isdigit():
+        place += ["--bundle", version.bundle_uri, "--version", str(version.version)]
+        place += ["--digest", version.bundle_digest]  # a bundle that was changed since is refused
+    else:
+        place += ["--registry", store.uri, "--alias", which or "champion"]
     click.echo(f"starting {version.name} version {version.version} on http://{host}:{port}; Ctrl-C stops it", err=True)
     # The server takes this process's place, and with it its signals.
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}  # TensorFlow's start-up notes are for its developers

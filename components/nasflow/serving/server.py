@@ -28,7 +28,7 @@ from typing import Any
 
 from nasflow.core.errors import UserError
 from nasflow.registry._base import Version
-from nasflow.registry.file import FileRegistry
+from nasflow.registry.open import truth
 from nasflow.serving import metrics
 from nasflow.serving.batching import Batcher
 from nasflow.serving.bundle import Bundle, EngineChoice
@@ -179,7 +179,7 @@ def _model(source: Source, name: str, settings: Settings) -> tuple[Live, Followe
     def load(version: Version) -> Loaded:
         return ready(version.bundle_uri, version.bundle_digest, str(version.version))
 
-    registry = FileRegistry(source.registry_uri)
+    registry = truth(source.registry_uri)
     live = Live(load(registry.get(name, alias=source.alias)))
     metrics.serves(live.current.version, live.current.bundle.engine.name)
     return live, Follower(live, registry, name, source.alias, load, seconds=source.poll_seconds)

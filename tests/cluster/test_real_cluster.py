@@ -1,0 +1,79 @@
+"""What only a real API server and a real KServe controller can say; see conftest.py for what it takes."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nasflow.core.artifacts import External, bundle_digest
+from nasflow.core.errors import NasflowError
+from nasflow.core.storage import storage_for
+from nasflow.deploy import isvc, smoke
+from nasflow.deploy.cluster import VERBS
+from nasflow.deploy.isvc import Release, rollout_of
+from nasflow.deploy.rollout import Deployment
+from nasflow.deploy.spec import DeploySpec
+
+pytestmark = pytest.mark.cluster
+
+MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
+
+
+def spec(**keys):
+    image = os.environ.get("NASFLOW_TEST_IMAGE")
+    return DeploySpec(target="kserve", **{"image": image, "watch_minutes": 0.5, "min_requests": 4, **keys})
+
+
+def release(name, version, uri):
+    files = {each.removeprefix(uri).strip("/"): External.of(each) for each in storage_for(uri).list(uri)}
+    return Release(name=name, version=version, bundle_uri=uri, bundle_digest=bundle_digest(files))
+
+
+@pytest.mark.parametrize("overlay", ["dev", "prod"])
+def test_the_api_server_accepts_the_manifests(kubectl, overlay):
+    """Server-side, which runs admission; the namespace itself may be new, so it comes first and alone."""
+    rendered = kubectl("kustomize", str(MANIFESTS / "overlays" / overlay)).stdout
+    namespace = [each for each in yaml.safe_load_all(rendered) if each["kind"] == "Namespace"]
+    kubectl("apply", "--dry-run=server", "-f", "-", input=yaml.safe_dump_all(namespace))
+    kubectl("apply", "--dry-run=client", "--validate=strict", "-f", "-", input=rendered)
+
+
+@pytest.mark.parametrize("mode", ["standard", "knative"])
+def test_kserves_webhooks_accept_what_is_rendered(cluster, mode):
+    made = Release(name="nasflow-dry-run", version=1, bundle_uri="gs://bucket/iris/1", bundle_digest="abc")
+    rendered = isvc.service(
+        spec(mode=mode), made.name, cluster.namespace, serving=isvc.predictor(spec(mode=mode), made)
+    )
+    assert cluster.apply(rendered, dry_run=True)["metadata"]["name"] == "nasflow-dry-run"
+    assert cluster.get("nasflow-dry-run") is None
+
+
+def test_the_runners_role_is_enough(cluster, kubectl):
+    """As `nasflow-runner` of the namespace, where manifests/ were applied."""
+    who = f"system:serviceaccount:{cluster.namespace}:nasflow-runner"
+    if (
+        kubectl("get", "serviceaccount", "--namespace", cluster.namespace, "-o", "name").stdout.find("nasflow-runner")
+        < 0
+    ):
+        pytest.skip(f"manifests/ are not applied in namespace {cluster.namespace}")
+    for verb in VERBS:
+        asked = ("auth", "can-i", verb, "inferenceservices.serving.kserve.io", "--as", who, "-n", cluster.namespace)
+        assert kubectl(*asked).stdout.strip() == "yes", verb
+
+
+def test_first_canary_promotion_and_rollback(cluster, bundles, name):
+    """The whole way: version 1 serves, 2 is promoted, 3 (which is 1 under 2's golden rows) is rolled back."""
+    one, two = (release(name, version, uri) for version, uri in enumerate(bundles, start=1))
+
+    def deploy(which, golden_of):
+        answered = smoke.bundle_rows(golden_of)
+        check = lambda server: smoke.compare(server, which.bundle_uri, answered)  # noqa: E731
+        return Deployment(spec(), which, cluster, check).run()
+
+    assert deploy(one, bundles[0]).difference < 1e-3
+    assert deploy(two, bundles[1]).reason.startswith("canary at 10 %")
+    three = Release(name=name, version=3, bundle_uri=one.bundle_uri, bundle_digest=one.bundle_digest)
+    with pytest.raises(NasflowError, match="version 3 was rolled back, version 2 serves"):
+        deploy(three, bundles[1])
+    assert rollout_of(cluster.get(name)).stable.version == 2
