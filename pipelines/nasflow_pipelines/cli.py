@@ -11,10 +11,11 @@ from nasflow.core.errors import NasflowError, SpecError, UserError
 from nasflow_pipelines.cli_deploy import deploy
 from nasflow_pipelines.cli_models import models, serve
 from nasflow_pipelines.cli_monitor import monitor
-from nasflow_pipelines.cli_server import schedule, schedules, submit, upload
+from nasflow_pipelines.cli_server import pipeline_option, schedule, schedules, submit, upload
 
 if TYPE_CHECKING:
     from nasflow.core.spec import Task
+    from nasflow_pipelines.kinds import PipelineName
 
 
 class _Group(click.Group):
@@ -134,6 +135,36 @@ def run(
     click.echo(terminal.table(summary, folder))
 
 
+@main.command()
+@_FILE
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results. [default: runs/NAME-retrain]")
+@click.option("--work-dir", help="As in `nasflow run`; its registry has the champion. [default: runs/NAME/work]")
+@click.option("--runner", type=click.Choice(["subprocess", "docker"]), default="subprocess", show_default=True)
+@_SET
+def retrain(file: Path, *, output: Path | None, work_dir: str | None, runner: str, overrides: tuple[str, ...]) -> None:
+    """Hold FILE's data against the champion's; if they ask for it, make another model, judge and deploy it.
+
+    The data are compared with those that the champion was trained on. Nothing has changed: it stays. Drift, or many
+    more rows: its architecture is trained on the new data. Much drift: a short search starts at it (`retrain:` in
+    FILE). The new model is promoted and deployed if it is better than the champion on the same test rows.
+    """
+    from nasflow.core import spec_file
+    from nasflow_pipelines import local, terminal
+    from nasflow_pipelines.kinds import RETRAIN
+
+    experiment = spec_file.load(file, overrides)
+    folder = (output or Path("runs") / f"{experiment.name}-retrain").absolute()
+    place = work_dir or str((Path("runs") / experiment.name / "work").absolute())
+    local.check(experiment, file=file, output=str(folder), work_dir=place)
+    code, summary = local.run(
+        experiment, output=str(folder), work_dir=place, runner=cast("local.RunnerName", runner), kind=RETRAIN
+    )
+    if summary.error:
+        click.echo(f"Error: {summary.error.step}: {summary.error.message}", err=True)
+        sys.exit(code)
+    click.echo(terminal.table(summary, folder))
+
+
 @main.command("compile")
 @_FILE
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="pipeline.yaml")
@@ -141,14 +172,22 @@ def run(
 @click.option(
     "--target", type=click.Choice(["kfp", "argo"]), default="kfp", show_default=True, help="For which server."
 )
+@pipeline_option
 @_SET
-def compile_(file: Path, output: Path, work_dir: str | None, target: str, overrides: tuple[str, ...]) -> None:
+def compile_(
+    file: Path, *, output: Path, work_dir: str | None, target: str, pipeline: "PipelineName", overrides: tuple[str, ...]
+) -> None:
     """Compile the pipeline for a Kubeflow Pipelines server, or as a plain Argo Workflow."""
     from nasflow.core import spec_file
     from nasflow_pipelines import argo, compiling
 
-    write = argo.compile_to if target == "argo" else compiling.compile_to
-    write(spec_file.load(file, overrides), output, work_dir=work_dir)
+    experiment = spec_file.load(file, overrides)
+    if target == "argo":
+        if pipeline != "automl":
+            raise UserError(f"--pipeline: only automl can be compiled for argo, got {pipeline}; use --target kfp")
+        argo.compile_to(experiment, output, work_dir=work_dir)
+    else:
+        compiling.compile_to(experiment, output, work_dir=work_dir, pipeline=pipeline)
     click.echo(f"wrote {output}")
 
 

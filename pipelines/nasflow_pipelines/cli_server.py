@@ -13,6 +13,7 @@ from nasflow.core.errors import UserError
 if TYPE_CHECKING:
     from nasflow.core.spec import ExperimentSpec
     from nasflow_pipelines.client import Client, Uploaded
+    from nasflow_pipelines.kinds import PipelineName
 
 _HOST = "http(s)://… of the KFP server. [default: the cluster's own from inside it, else the kube-config's]"
 _TOKEN = "Bearer token. [default: inside a cluster, the pod's own]"  # noqa: S105  # a help text
@@ -53,16 +54,25 @@ def _bucket(_context: click.Context, _option: click.Parameter, value: str | None
     return value
 
 
+pipeline_option = click.option(
+    "--pipeline",
+    type=click.Choice(["automl", "retrain"]),  # as nasflow_pipelines.kinds, which would load pydantic; a test compares
+    default="automl",
+    show_default=True,
+    help="The whole one, or the one that starts at the champion.",
+)
+
 _WORK_DIR = "gs:// prefix for data and checkpoints."
 
 
 @click.command()
 @click.option("--work-dir", callback=_bucket, help=f"Default of the pipeline's parameter: {_WORK_DIR}")
+@pipeline_option
 @_experiment
 @_server
-def upload(client: "Client", experiment: "ExperimentSpec", *, work_dir: str | None) -> None:
+def upload(client: "Client", experiment: "ExperimentSpec", *, work_dir: str | None, pipeline: "PipelineName") -> None:
     """Upload the pipeline: a new one, or a new version of the one of the same name."""
-    uploaded = _upload(client, experiment, work_dir)
+    uploaded = _upload(client, experiment, work_dir, pipeline)
     click.echo(f"{uploaded.name} version {uploaded.version} ({uploaded.version_id})")
 
 
@@ -70,13 +80,22 @@ def upload(client: "Client", experiment: "ExperimentSpec", *, work_dir: str | No
 @click.option("--work-dir", callback=_bucket, required=True, help=_WORK_DIR)
 @click.option("--wait", is_flag=True, help="Wait for its end; exit code 1 if it fails.")
 @click.option("--poll-seconds", type=click.FloatRange(min=0.05), default=15.0, show_default=True)
+@pipeline_option
 @_experiment
 @_server
-def submit(client: "Client", experiment: "ExperimentSpec", *, work_dir: str, wait: bool, poll_seconds: float) -> None:
+def submit(
+    client: "Client",
+    experiment: "ExperimentSpec",
+    *,
+    work_dir: str,
+    wait: bool,
+    poll_seconds: float,
+    pipeline: "PipelineName",
+) -> None:
     """Upload the pipeline and start a run of it."""
     from nasflow.core import spec_file
 
-    uploaded = _upload(client, experiment, work_dir)
+    uploaded = _upload(client, experiment, work_dir, pipeline)
     run_id = client.submit(
         uploaded,
         experiment=uploaded.name,
@@ -97,13 +116,16 @@ def _cron(_context: click.Context, _option: click.Parameter, value: str) -> str:
 @click.command()
 @click.option("--cron", callback=_cron, required=True, help="minute hour day month weekday, e.g. '30 4 * * 1'")
 @click.option("--work-dir", callback=_bucket, required=True, help=_WORK_DIR)
+@pipeline_option
 @_experiment
 @_server
-def schedule(client: "Client", experiment: "ExperimentSpec", *, cron: str, work_dir: str) -> None:
+def schedule(
+    client: "Client", experiment: "ExperimentSpec", *, cron: str, work_dir: str, pipeline: "PipelineName"
+) -> None:
     """Upload the pipeline and run it at fixed times, one run at a time; missed runs are not made up for."""
     from nasflow.core import spec_file
 
-    uploaded = _upload(client, experiment, work_dir)
+    uploaded = _upload(client, experiment, work_dir, pipeline)
     made = client.schedule(
         uploaded,
         experiment=uploaded.name,
@@ -141,11 +163,13 @@ _add_schedule_command("resume", "resumed", "Start runs again; what was missed is
 _add_schedule_command("delete", "deleted", "Remove the schedule; its past runs stay.")
 
 
-def _upload(client: "Client", experiment: "ExperimentSpec", work_dir: str | None) -> "Uploaded":
+def _upload(
+    client: "Client", experiment: "ExperimentSpec", work_dir: str | None, pipeline: "PipelineName"
+) -> "Uploaded":
     from nasflow_pipelines import compiling
 
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
-        compiling.compile_to(experiment, compiled, work_dir=work_dir)
-        name = compiling.name_of(experiment)
+        compiling.compile_to(experiment, compiled, work_dir=work_dir, pipeline=pipeline)
+        name = compiling.name_of(experiment, pipeline)
         return client.upload(compiled, name=name, version=compiling.version_of(compiled))

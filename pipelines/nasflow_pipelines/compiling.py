@@ -8,11 +8,12 @@ from pathlib import Path
 from nasflow.core.errors import UserError
 from nasflow.core.spec import ExperimentSpec
 from nasflow.core.version import VERSION
+from nasflow_pipelines.kinds import PipelineName, kind_of
 
 
-def name_of(experiment: ExperimentSpec) -> str:
+def name_of(experiment: ExperimentSpec, pipeline: PipelineName = "automl") -> str:
     """The pipeline's name on a server."""
-    return f"nasflow-{experiment.name}"
+    return f"nasflow-{experiment.name}" if pipeline == "automl" else f"nasflow-{experiment.name}-{pipeline}"
 
 
 def version_of(compiled: Path) -> str:
@@ -20,7 +21,9 @@ def version_of(compiled: Path) -> str:
     return f"{VERSION}-{hashlib.sha256(compiled.read_bytes()).hexdigest()[:12]}"
 
 
-def compile_to(experiment: ExperimentSpec, path: Path, *, work_dir: str | None = None) -> None:
+def compile_to(
+    experiment: ExperimentSpec, path: Path, *, work_dir: str | None = None, pipeline: PipelineName = "automl"
+) -> None:
     """Writes pipeline YAML; `work_dir` becomes the parameter's default, without it a run must name one.
 
     Raises:
@@ -30,15 +33,13 @@ def compile_to(experiment: ExperimentSpec, path: Path, *, work_dir: str | None =
         raise UserError(f"{path}: the name must end in .yaml")
     from kfp import compiler
 
-    from nasflow_pipelines.automl import build
-
     logging.getLogger("kfp").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # kfp's deprecation warnings are not the user's
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             compiler.Compiler().compile(
-                build(experiment),
+                kind_of(pipeline).build(experiment),
                 str(path),
                 pipeline_parameters={"work_dir": work_dir} if work_dir is not None else None,
             )

@@ -47,6 +47,8 @@ def write(root: Path) -> list[Path]:
         compile_to(ExperimentSpec.model_validate(content), paths[-1])
         paths.append(root / "tests" / "contract" / "goldens" / f"argo_{name}.yaml")
         argo.compile_to(ExperimentSpec.model_validate(content), paths[-1])
+    paths.append(root / "tests" / "contract" / "goldens" / "retrain_gpu_spot.yaml")
+    compile_to(ExperimentSpec.model_validate(EXPERIMENTS["gpu_spot"]), paths[-1], pipeline="retrain")
     return paths
 
 

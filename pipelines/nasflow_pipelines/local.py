@@ -21,7 +21,8 @@ from nasflow.core.errors import EXIT_FAILURE, EXIT_OK, EXIT_TRY_AGAIN, SpecError
 from nasflow.core.spec import ExperimentSpec
 from nasflow.core.task import OWNER_VARIABLE, TaskRecord, read_record
 from nasflow_pipelines.console import Console
-from nasflow_pipelines.report import STEPS, write_results
+from nasflow_pipelines.kinds import AUTOML, Kind
+from nasflow_pipelines.report import write_results
 from nasflow_pipelines.summary import Failure, Summary, summarise
 
 RunnerName = Literal["subprocess", "docker"]
@@ -65,7 +66,7 @@ def check_inputs(experiment: ExperimentSpec, *, file: Path) -> None:
 
 
 def run(
-    experiment: ExperimentSpec, *, output: str, work_dir: str, runner: RunnerName = "subprocess"
+    experiment: ExperimentSpec, *, output: str, work_dir: str, runner: RunnerName = "subprocess", kind: Kind = AUTOML
 ) -> tuple[int, Summary]:
     """Runs all steps; finished ones are reused. Leaves summary, report and documents in `output`.
 
@@ -74,6 +75,7 @@ def run(
         output: A local folder.
         work_dir: A local folder or ``gs://`` prefix; the same one again goes on where the last run stopped.
         runner: Where tasks run.
+        kind: Which pipeline.
 
     Returns:
         The exit code (see `nasflow.core.errors`; 130 after Ctrl-C), and the summary that was written.
@@ -90,11 +92,11 @@ def run(
         started = time.monotonic()
         console.say(f"{experiment.name}: {experiment.task}, {experiment.data.train} → {folder}")
         interrupted, problem = _execute(
-            experiment, work_dir=work_dir, run_id=run_id, runner=runner, root=root, console=console
+            experiment, kind, work_dir=work_dir, run_id=run_id, runner=runner, root=root, console=console
         )
-        records = _records(work_dir, run_id)
-        documents = _collect(records, folder / "documents")
-        failure = _failure(records, interrupted, problem, console)
+        records = _records(kind, work_dir, run_id)
+        documents = _collect(kind, records, folder / "documents")
+        failure = _failure(kind, records, interrupted, problem, console=console)
         summary = summarise(experiment, documents, failure=failure)
         write_results(folder, summary, documents)
         ended = "stopped" if interrupted is not None and failure else summary.status
@@ -103,7 +105,14 @@ def run(
 
 
 def _execute(
-    experiment: ExperimentSpec, *, work_dir: str, run_id: str, runner: RunnerName, root: Path, console: Console
+    experiment: ExperimentSpec,
+    kind: Kind,
+    *,
+    work_dir: str,
+    run_id: str,
+    runner: RunnerName,
+    root: Path,
+    console: Console,
 ) -> tuple[signal.Signals | None, str]:
     """The kfp run itself; returns the signal that ended it, if one did, and kfp's complaint, if it has one."""
     from nasflow_pipelines.runners import make_runner, signal_containers
@@ -111,12 +120,10 @@ def _execute(
     chosen = make_runner(runner, experiment, work_dir=work_dir, run_id=run_id)
     from kfp import local
 
-    from nasflow_pipelines.automl import build
-
     # kfp removes workspace_root after the run, whatever is in it: give it a folder of its own
     local.init(runner=chosen, pipeline_root=str(root), workspace_root=str(root / "workspace"))
     (root / "workspace").mkdir()
-    pipeline = build(experiment, run_id=run_id, cluster=False)
+    pipeline = kind.build(experiment, run_id=run_id, cluster=False)
 
     def stop_task() -> None:
         if console.pid is None:
@@ -176,31 +183,33 @@ def _quiet() -> Iterator[None]:
             root.handlers[:], root.level = handlers, level
 
 
-def _records(work_dir: str, run_id: str) -> dict[str, TaskRecord]:
-    found = {step: read_record(work_dir, run_id, step) for step in (*STEPS, "hold")}
+def _records(kind: Kind, work_dir: str, run_id: str) -> dict[str, TaskRecord]:
+    found = {step: read_record(work_dir, run_id, step) for step in (*kind.steps, *kind.instead)}
     return {step: record for step, record in found.items() if record is not None}
 
 
-def _collect(records: dict[str, TaskRecord], folder: Path) -> dict[str, Document]:
+def _collect(kind: Kind, records: dict[str, TaskRecord], folder: Path) -> dict[str, Document]:
     """Copies the documents' small files, so that the folder tells the whole story without ``work_dir``."""
     shutil.rmtree(folder, ignore_errors=True)
     documents: dict[str, Document] = {}
-    for step, kind in STEPS.items():
+    for step, document in kind.steps.items():
         record = records.get(step)
         if record is not None and record.status == "succeeded":
-            documents[step] = kind.read(record.document_uri).copy_to(str(folder / step))
+            documents[step] = document.read(record.document_uri).copy_to(str(folder / step))
     return documents
 
 
 def _failure(
+    kind: Kind,
     records: dict[str, TaskRecord],
     interrupted: signal.Signals | None,
     problem: str,
+    *,
     console: Console,
 ) -> Failure | None:
     """Judges by the records alone; what kfp says only explains."""
     failed = next((record for record in records.values() if record.status == "failed"), None)
-    step = failed.step if failed else _missing(records)
+    step = failed.step if failed else _missing(kind, records)
     if interrupted is not None and step is not None:
         code = EXIT_INTERRUPTED if interrupted is signal.SIGINT else EXIT_TRY_AGAIN
         message = f"stopped by {interrupted.name}; run the same command again to go on from {step}"
@@ -216,12 +225,10 @@ def _failure(
     return Failure(step=step, message=f"{message}\n  All of them: {console.log_path}", exit_code=EXIT_FAILURE)
 
 
-def _missing(records: dict[str, TaskRecord]) -> str | None:
+def _missing(kind: Kind, records: dict[str, TaskRecord]) -> str | None:
     """The first step that should have left a record and did not."""
-    for step in STEPS:
-        if step not in records and not (step == "deploy" and "hold" in records):
-            return step
-    return None
+    left_out = {step for task, steps in kind.instead.items() if task in records for step in steps}
+    return next((step for step in kind.steps if step not in records and step not in left_out), None)
 
 
 def _with_absolute_paths(experiment: ExperimentSpec) -> ExperimentSpec:

@@ -7,23 +7,15 @@ from pathlib import Path
 from markupsafe import Markup
 
 from nasflow.core import html
-from nasflow.core.artifacts import Dataset, Document, Endpoint, Estimate, Evaluation, Model, RegisteredModel, Search
+from nasflow.core.artifacts import Document, Estimate
 from nasflow.core.errors import UserError
+from nasflow_pipelines.kinds import RETRAIN
 from nasflow_pipelines.summary import Summary, to_json
-
-STEPS: Mapping[str, type[Document]] = {
-    "preprocess": Dataset,
-    "search": Search,
-    "train": Model,
-    "evaluate": Evaluation,
-    "register": RegisteredModel,
-    "deploy": Endpoint,
-}
 
 _SECTIONS = re.compile(r"<section>.*?</section>", re.DOTALL)
 _HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 _REPEATED = ("evaluate", "Result")  # the whole page's first section shows the same
-_SHOWN_FIRST = ("evaluate", "search", "train", "preprocess")
+_SHOWN_FIRST = ("weigh", "evaluate", "search", "train", "preprocess")
 
 
 def write_results(folder: Path, summary: Summary, documents: Mapping[str, Document]) -> Path:
@@ -50,7 +42,7 @@ def rebuild(folder: Path) -> Path:
     summary = Summary.model_validate_json(path.read_bytes())
     documents = {
         step: kind.read(str(folder / "documents" / step))
-        for step, kind in STEPS.items()
+        for step, kind in RETRAIN.steps.items()  # which has those of the other pipeline, too
         if kind.exists(str(folder / "documents" / step))
     }
     return write_results(folder, summary, documents)
@@ -104,6 +96,8 @@ def _value(estimates: Mapping[str, Estimate] | None, name: str) -> float | None:
 
 def _facts(summary: Summary) -> Markup:
     shown: dict[str, object] = {"status": summary.status}
+    if summary.retrain:
+        shown["what the new data asked for"] = summary.retrain.action
     if summary.test:
         shown[f"test {summary.objective}"] = summary.test[summary.objective].value
     if summary.baseline:

@@ -18,6 +18,7 @@ from nasflow.core.artifacts import (
     Trials,
 )
 from nasflow.core.spec import ExperimentSpec, Task
+from nasflow.retrain.documents import Action, Review
 
 
 class _Part(BaseModel):
@@ -64,6 +65,18 @@ class ModelSummary(_Part):
     digest: str
 
 
+class RetrainSummary(_Part):
+    """What the new data of a retraining asked for."""
+
+    action: Action
+    """`keep`: the champion stays, nothing was trained; `retrain`: its architecture; `search`: a short search."""
+    reasons: list[str]
+    drifted: dict[str, float]
+    """Population stability index by column that has drifted since the champion's data."""
+    champion: int | None
+    """The version that was in production; null where there was none."""
+
+
 class Failure(_Part):
     """Why a run failed."""
 
@@ -83,6 +96,8 @@ class Summary(_Part):
     """What the search ranked by, by its name in the YAML."""
     error: Failure | None = None
     """Present if, and only if, the run failed."""
+    retrain: RetrainSummary | None = None
+    """Of `nasflow retrain` alone. Where its action is `keep`, the parts of the later steps are null."""
     rows: Rows | None = None
     search: SearchSummary | None = None
     test: dict[str, Estimate] | None = None
@@ -108,7 +123,8 @@ class Summary(_Part):
         if (self.status == "failed") != (self.error is not None):
             raise ValueError(f"status {self.status!r} with error {self.error!r}")
         parts = (self.rows, self.search, self.test, self.baseline, self.decision, self.model)
-        if self.status == "succeeded" and any(part is None for part in parts):
+        kept = self.retrain is not None and self.retrain.action == "keep"
+        if self.status == "succeeded" and not kept and any(part is None for part in parts):
             raise ValueError("a run that succeeded has all its parts")
         return self
 
@@ -122,6 +138,13 @@ def summarise(
         match document:
             case Dataset():
                 parts["rows"] = Rows(**document.rows)
+            case Review():
+                parts["retrain"] = RetrainSummary(
+                    action=document.action,
+                    reasons=list(document.reasons),
+                    drifted=document.drifted,
+                    champion=document.version,
+                )
             case Search():
                 parts["search"] = _search(document)
             case Evaluation():

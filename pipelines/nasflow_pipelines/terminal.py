@@ -18,6 +18,10 @@ def table(summary: Summary, folder: Path) -> str:
         rows = summary.rows
         counts = f"{rows.train:,} train, {rows.validation:,} validation, {rows.test:,} test, {rows.dead:,} unusable"
         lines.append(("rows", counts))
+    if summary.retrain:
+        known = summary.retrain.champion
+        lines.append(("champion", "none yet" if known is None else f"version {known}"))
+        lines += [("new data ask for", summary.retrain.action), *(("", reason) for reason in summary.retrain.reasons)]
     if summary.search:
         trials = summary.search.trials
         counts = f"{trials.completed} completed, {trials.failed} failed, {trials.infeasible} infeasible"

@@ -128,6 +128,16 @@ def test_schedule_converts_cron_and_makes_up_for_nothing(server, nasflow):
     assert recurring["runtime_config"]["parameters"]["work_dir"] == "gs://bucket/work"
 
 
+def test_the_retraining_pipeline_is_scheduled_under_its_own_name(server, nasflow):
+    arguments = ("--cron", "0 3 * * *", "--work-dir", "gs://bucket/work", "--pipeline", "retrain")
+    done = nasflow("schedule", *arguments)
+    assert done.exit_code == 0, done.output
+    (pipeline,) = server.pipelines.values()
+    assert pipeline["display_name"].endswith("-retrain")
+    (recurring,) = server.recurring.values()
+    assert recurring["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
+
+
 def test_schedules_are_listed_paused_resumed_and_deleted(server, nasflow):
     nasflow("schedule", "--cron", "0 0 4 * * 1", "--work-dir", "gs://bucket/work")
     (recurring,) = server.recurring.values()

@@ -53,6 +53,9 @@ from nasflow.core.sections.resources import (
     AcceleratorSection,
     ResourcesSection,
 )
+from nasflow.core.sections.retraining import (
+    RetrainSection,
+)
 from nasflow.core.sections.search import (
     BudgetSection,
     ConstraintsSection,
@@ -89,6 +92,7 @@ __all__ = [
     "PreprocessSection",
     "RegisterSection",
     "ResourcesSection",
+    "RetrainSection",
     "RuntimeSection",
     "Scaling",
     "SearchSection",
@@ -134,6 +138,8 @@ class ExperimentSpec(Section):
     """Registry."""
     deploy: DeploySection = DeploySection()
     """Deployment."""
+    retrain: RetrainSection = RetrainSection()
+    """When `nasflow retrain` trains another model."""
     resources: ResourcesSection = ResourcesSection()
     """Kubernetes resources."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -80,4 +80,8 @@ def _known(content: Mapping[str, Any]) -> Known:
 
 
 def _vocabularies(transform: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    return {column["name"]: frozenset(column["vocabulary"]) for column in transform.get("categorical", ())}
+    return {
+        column["name"]: frozenset(column["vocabulary"])
+        for column in transform.get("categorical", ())
+        if column["vocabulary"]  # else all its texts are hashed, and none is new
+    }

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
 from nasflow.core.errors import NasflowError
 from nasflow.core.metrics import better, check_metric, gain, maximised
@@ -26,6 +28,7 @@ from nasflow.search.returned import within
 from nasflow.search.selection import Front, Selection, select, select_front, standard_error
 from nasflow.search.spec import SearchSpec
 from nasflow.search.study import Study
+from nasflow.spaces.parameters import repair
 from nasflow.spaces.registry import get_space
 from nasflow.strategies.registry import check_strategy
 
@@ -163,6 +166,9 @@ def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
         objectives=spec.objectives,
         cost_rows=_rows_of_an_epoch(spec, dataset),
         trainings=_trainings(spec),
+        first=tuple(
+            repair(space.parameters(), values, np.random.default_rng(spec.seed)) for values in spec.search.start
+        ),
     )
 
 

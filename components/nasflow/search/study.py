@@ -43,6 +43,8 @@ class Study:
     """Rows that an epoch of one training shows; 0: nothing is predicted."""
     trainings: int = 1
     """Of a trial: seeds × repeats × folds."""
+    first: tuple[Mapping[str, Any], ...] = ()
+    """Points that come before the presets; valid in the space."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -139,8 +141,9 @@ class Study:
         return {key(record.values) for record in self.ledger.records}
 
     def next_preset(self) -> Draft | None:
-        """The first preset that was not tried and is within the limits; those beyond them are recorded on the way."""
-        for preset in self.space.presets():
+        """The first point to start at, or preset, that was not tried and is within the limits; those beyond them are
+        recorded on the way."""
+        for preset in (*self.first, *self.space.presets()):
             if key(preset) in self.tried():
                 continue
             draft = self.limits.draft(preset)

@@ -164,7 +164,7 @@ class RequestLog:
 
 
 def loggable(raw: Mapping[str, NDArray[Any]], places: NDArray[np.int64] | slice) -> dict[str, Any]:
-    """The columns of a record: numbers and text as they are, of images what tells whether they have changed.
+    """The columns of a record: numbers, vectors and text as they are, of images what tells whether they have changed.
 
     >>> image = np.stack([np.zeros((2, 2, 1), np.uint8), np.full((2, 2, 1), 255, np.uint8)])
     >>> {name: values.tolist() for name, values in loggable({"x": image}, slice(None)).items()}
@@ -173,7 +173,7 @@ def loggable(raw: Mapping[str, NDArray[Any]], places: NDArray[np.int64] | slice)
     columns: dict[str, Any] = {}
     for name, values in raw.items():
         chosen = values[places]
-        if chosen.ndim > 1:
+        if chosen.ndim > 1 and chosen.dtype == np.uint8:
             flat = chosen.reshape(len(chosen), -1)
             columns[f"{name}/{BRIGHTNESS}"] = np.round(flat.mean(1, dtype=np.float64), 2)
             columns[f"{name}/{CONTRAST}"] = np.round(flat.std(1, dtype=np.float64), 2)

@@ -1,5 +1,6 @@
 """Oracles over a ledger, with trials that cost nothing: the score is a function of the values."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -229,3 +230,12 @@ def test_shrinking_moves_a_point_no_further_than_it_must(tmp_path):
     draft = limits.shrink(big, np.random.default_rng(0))
     assert draft.excess == 0
     assert draft.parameters <= 20_000
+
+
+def test_points_to_start_at_come_before_the_presets(tmp_path):
+    first, second, *_ = SPACE.presets()
+    study = dataclasses.replace(open_study(tmp_path / "ledger"), first=(second,))
+    draft = study.next_preset()
+    assert draft.values == second
+    study.start("0000", draft, "preset")
+    assert study.next_preset().values == first

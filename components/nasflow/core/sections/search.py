@@ -117,6 +117,9 @@ class SearchSection(Section):
     rate, baseline, entropy, bins. `asha`: factor, rungs, min_epochs, promote. `hybrid`: parts, mode, weights, trials,
     settings. `auto`: neighbours, evolution, incumbent_share, random_share. A dotted path's factory is called with
     them."""
+    start: tuple[dict[str, Any], ...] = ()
+    """Points of the space that are tried before everything else, presets included: `values` of an earlier search's
+    candidates. What the space does not know of them is left out."""
     budget: BudgetSection = BudgetSection()
     """Trials, hours, epochs."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1

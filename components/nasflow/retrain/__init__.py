@@ -1,0 +1,1 @@
+"""New data for a model in production: what has changed, and is it time for another model?"""
