@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasflow.core.metrics import compute, maximised
+from nasflow.core.bootstrap import weighted
+from nasflow.core.metrics import maximised
 from nasflow.core.spec import Metric
 
 Array = NDArray[Any]
@@ -30,7 +31,13 @@ class Slice:
 
 
 def slices(
-    metric: Metric, labels: Array, predictions: Array, *, columns: Mapping[str, Array], classes: Sequence[str] | None
+    metric: Metric,
+    labels: Array,
+    predictions: Array,
+    *,
+    columns: Mapping[str, Array],
+    classes: Sequence[str] | None,
+    weights: Array | None = None,
 ) -> list[Slice]:
     """The weakest first. Parts of fewer than 20 rows, and those where the objective has no value, are left out.
 
@@ -39,13 +46,14 @@ def slices(
         labels: class ids int32 [rows], or targets float64 [rows].
         predictions: probabilities [rows, classes], or targets [rows].
         columns: raw features by name: float64 [rows] with NaN, or object[str] [rows]; others are skipped.
+        weights: of the rows, float64 [rows]; None: all alike.
         classes: names by id; None for regression. A class is a part, too, where the metric has a value on it alone.
     """
     found = []
     for what, rows in _parts(columns, labels, classes):
         if int(rows.sum()) < LEAST_ROWS or rows.all():
             continue
-        value = compute(metric, labels[rows], predictions[rows])
+        value = weighted(metric, labels[rows], predictions[rows], None if weights is None else weights[rows])
         if np.isfinite(value):
             found.append(Slice(what=what, rows=int(rows.sum()), value=float(value)))
     return sorted(found, key=lambda part: part.value if maximised(metric) else -part.value)

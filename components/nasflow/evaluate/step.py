@@ -154,7 +154,9 @@ class _Judge:
         parts: list[Slice] = []
         if np.isfinite(predicted).all():
             columns = read_raw_test(self._dataset) or {}
-            parts = slices(self._spec.metric, labels, predicted, columns=columns, classes=classes)
+            parts = slices(
+                self._spec.metric, labels, predicted, columns=columns, classes=classes, weights=self._test.weights
+            )
             contents["slices.json"] = [dataclasses.asdict(part) for part in parts]
             images = self._test.inputs.get("image")
             name = self._schema.columns[0].name

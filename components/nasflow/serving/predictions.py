@@ -186,7 +186,8 @@ class Predictions:
         if _PROBE not in headers:
             metrics.PREDICTED.add(values, loaded.bundle)
             if self._log is not None:
-                self._log.answered(raw, values, seconds=time.perf_counter() - started)
+                seconds = time.perf_counter() - started
+                self._log.answered(raw, values, seconds=seconds, version=loaded.version)
         return reply
 
     async def _elsewhere(self, work: Callable[[], Any]) -> Any:

@@ -99,7 +99,13 @@ class RequestLog:
         self._thread.start()
 
     def answered(
-        self, raw: Mapping[str, NDArray[Any]], predictions: NDArray[Any], *, seconds: float = 0.0, request_id: str = ""
+        self,
+        raw: Mapping[str, NDArray[Any]],
+        predictions: NDArray[Any],
+        *,
+        seconds: float = 0.0,
+        request_id: str = "",
+        version: str | None = None,
     ) -> None:
         """Notes an answered request, if chance wants it.
 
@@ -108,18 +114,13 @@ class RequestLog:
             predictions: float32 [rows, classes] or [rows].
             seconds: that the prediction took.
             request_id: its id.
+            version: that answered; None: the one that the log was opened for.
         """
         if self._settings.share < 1 and self._random.random() >= self._settings.share:
             return
-        self._put(
-            {
-                "status": 200,
-                "rows": len(predictions),
-                "seconds": seconds,
-                "id": request_id,
-                "answer": (raw, predictions),
-            }
-        )
+        item = {"status": 200, "rows": len(predictions), "seconds": seconds, "id": request_id}
+        named = {} if version is None else {"version": version}
+        self._put({**item, **named, "answer": (raw, predictions)})
 
     def refused(self, status: int, error: str, *, request_id: str = "") -> None:
         """Notes a refused request."""

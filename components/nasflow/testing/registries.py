@@ -185,6 +185,60 @@ class RegistryConformance:
             storage.delete(entry.uri)
             assert "missing" in error_of(DocumentError, lambda: registry.verify(version))
 
+    def test_versions_never_change(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            registry = self.open(folder)
+            made = registry.register("fashion", _draft(folder, "a"))
+            better = _draft(folder, "a").model_copy(
+                update={"metrics": {"accuracy": Estimate(value=0.9, ci95=(0.8, 1.0))}, "attachments": {"card.md": b"!"}}
+            )
+            assert registry.register("fashion", better) == made  # the same bundle, whatever is said about it now
+            registry.promote("fashion", "champion", 1, expected=None)
+            registry.register("fashion", _draft(folder, "b"))
+            assert self.open(folder).get("fashion", version=1) == made
+            assert {path: registry.attachment(made, path) for path in made.attachments} == {"card.md": b"a"}
+
+    def test_a_registration_that_was_cut_short_is_finished_by_the_next(self) -> None:
+        """Killed at any point before the version exists: nothing of it is seen, and the same command completes it."""
+        with tempfile.TemporaryDirectory() as folder:
+            registry = self.open(folder)
+            first = registry.register("fashion", _draft(folder, "a"))
+            cut = registry.register("fashion", _draft(folder, "b"))
+            record = next(uri for uri in storage_for(registry.uri).list(registry.uri) if uri.endswith("/2.json"))
+            storage_for(record).delete(record)  # the last thing that a registration writes
+            lost = cut.files["saved_model/saved_model.pb"].uri
+            storage_for(lost).write(lost, b"half")  # … and a copy that was cut short
+            assert [version.version for version in self.open(folder).versions("fashion")] == [1]
+            again = self.open(folder).register("fashion", _draft(folder, "b"))
+            assert (again.version, again.bundle_digest) == (2, cut.bundle_digest)
+            registry.verify(again)
+            registry.verify(first)
+
+    def test_what_killed_registrations_left_is_found_and_removed(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            registry = self.open(folder)
+            kept = registry.register("fashion", _draft(folder, "a"))
+            registry.register("fashion", _draft(folder, "b"))
+            assert registry.orphans(older_than_seconds=0) == []
+            record = next(uri for uri in storage_for(registry.uri).list(registry.uri) if uri.endswith("/2.json"))
+            storage_for(record).delete(record)
+            orphans = registry.orphans(older_than_seconds=0)
+            assert len(orphans) == 3  # its two files and its card
+            assert registry.orphans(older_than_seconds=3600) == []
+            registry.remove(orphans)
+            assert registry.orphans(older_than_seconds=0) == []
+            registry.verify(kept)
+
+    def test_a_deleted_attachment_is_found(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            registry = self.open(folder)
+            version = registry.register("fashion", _draft(folder, "a"))
+            entry = version.attachments["card.md"]
+            storage_for(entry.uri).delete(entry.uri)
+            assert "missing" in error_of(DocumentError, lambda: registry.attachment(version, "card.md"))
+            assert entry.uri in error_of(DocumentError, lambda: registry.verify(version))
+            assert "card.md" in error_of(UserError, lambda: registry.attachment(version, "card.html"))
+
 
 def _draft(folder: str, content: str) -> Draft:
     """A bundle of two small files; another content, another digest."""
@@ -196,4 +250,10 @@ def _draft(folder: str, content: str) -> Draft:
         path.write_text(text)
         files[name] = External.of(str(path))
     metrics = {"accuracy": Estimate(value=0.5, ci95=(0.4, 0.6))}
-    return Draft(bundle_uri=str(place), files=files, metrics=metrics, lineage={"dataset": "0" * 64})
+    return Draft(
+        bundle_uri=str(place),
+        files=files,
+        metrics=metrics,
+        lineage={"dataset": "0" * 64},
+        attachments={"card.md": content.encode()},
+    )
