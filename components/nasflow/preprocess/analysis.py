@@ -26,6 +26,7 @@ from nasflow.preprocess.distinct import Distinct
 from nasflow.preprocess.inspection import Inspection
 from nasflow.preprocess.near import NearImages
 from nasflow.preprocess.nested_analyzers import ListCounts, VectorMoments
+from nasflow.preprocess.parked import collect, park
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.sources._base import IMAGE, Role
 from nasflow.preprocess.split import TEST, TRAIN, assign, label_bits, priorities
@@ -68,6 +69,8 @@ class Analysis:
     classes: dict[str, Counts] = dataclasses.field(default_factory=dict)
     targets: dict[str, Moments] = dataclasses.field(default_factory=dict)
     fingerprints: dict[Role, Fingerprints] = dataclasses.field(default_factory=dict)
+    parked: tuple[str, ...] = ()
+    """Objects with the fingerprints of parts that sent theirs away; see `nasflow.preprocess.parked`."""
     near: NearImages = dataclasses.field(default_factory=NearImages)
     inspection: Inspection = dataclasses.field(default_factory=lambda: Inspection({}))
     pictures: Sample = dataclasses.field(default_factory=lambda: Sample(_SAMPLE_PICTURES))
@@ -141,6 +144,11 @@ class Analysis:
                 labels = rows.labels
                 _offer(self.pictures, ranks, lambda wanted: [(labels[r], images[r].tolist()) for r in wanted])
 
+    def park(self, folder: str, number: int) -> None:
+        """Leaves the fingerprints of this part, the `number`th, below `folder`: the rest is small."""
+        self.parked = park(self.fingerprints, folder, number)
+        self.fingerprints = {"train": Fingerprints(), "test": Fingerprints()}
+
     def merge(self, other: "Analysis") -> None:
         """Adds the findings of the part that comes after this one."""
         self.dead.merge(other.dead)
@@ -154,6 +162,7 @@ class Analysis:
         _merge(self.classes, other.classes)
         _merge(self.targets, other.targets)
         _merge(self.fingerprints, other.fingerprints)
+        self.parked += other.parked
         if self.pixels is not None and other.pixels is not None:
             self.pixels.merge(other.pixels)
         self.inspection.merge(other.inspection)
@@ -163,7 +172,9 @@ class Analysis:
 
     def summary(self, *, has_test_file: bool) -> Summary:
         """The final numbers."""
-        train, test = self.fingerprints["train"], self.fingerprints["test"]
+        prints = collect(self.parked)
+        _merge(prints, self.fingerprints)
+        train, test = prints["train"], prints["test"]
         shared = test.shared(train)
         return Summary(
             rows=int(self.split_rows.sum()) + self.dead.total,

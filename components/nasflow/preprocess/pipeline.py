@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from nasflow.core.artifacts import Shard, Split
 from nasflow.core.errors import DataError, UserError
 from nasflow.core.spec import SplitSection
-from nasflow.core.storage import storage_for
+from nasflow.core.storage import join, storage_for
 from nasflow.data.apply import apply_columns, encode_labels
 from nasflow.data.reader import IMAGE
 from nasflow.data.transform import TransformSpec
@@ -24,6 +24,7 @@ from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.drops import without
 from nasflow.preprocess.encoding import Encoder
 from nasflow.preprocess.engine import Engine
+from nasflow.preprocess.parked import remove
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.progress import Progress
 from nasflow.preprocess.raw_shards import RawWriter
@@ -166,8 +167,9 @@ class Begin(beam.DoFn):
 
 
 class _Analyse(beam.DoFn):
-    def __init__(self, reading: Reading, progress: Progress) -> None:
+    def __init__(self, reading: Reading, uri: str, progress: Progress) -> None:
         self._reading, self._progress = reading, progress
+        self._folder = join(uri.rpartition("/")[0], "fingerprints")
 
     def setup(self) -> None:
         self._progress.begun()
@@ -181,6 +183,8 @@ class _Analyse(beam.DoFn):
             except DataError as error:
                 found = _Problem(index=item.index, message=str(error))
                 break
+        else:
+            found.park(self._folder, number)
         yield number // _MERGED_TOGETHER, (number, found)
 
     def _add(self, found: Analysis, item: Item) -> None:
@@ -264,7 +268,7 @@ def analyse(reading: Reading, uri: str, engine: Engine) -> Summary:
     groups = list(enumerate(reading.groups()))
 
     def build(pipeline: beam.Pipeline, progress: Progress) -> None:
-        parts = pipeline | beam.Create(groups) | beam.Reshuffle() | beam.ParDo(_Analyse(reading, progress))
+        parts = pipeline | beam.Create(groups) | beam.Reshuffle() | beam.ParDo(_Analyse(reading, uri, progress))
         if len(groups) > _MERGED_TOGETHER:
             parts = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
         merged = parts | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))
@@ -335,6 +339,7 @@ def _write_summary(found: Any, uri: str, *, has_test_file: bool) -> None:
         _write(_Outcome(problems=[found]), uri)
     else:
         _write(_Outcome(problems=[], summary=found.summary(has_test_file=has_test_file)), uri)
+        remove(found.parked)
 
 
 def _write_cuts(found: Any, uri: str, split: SplitSection, *, has_test_file: bool) -> None:

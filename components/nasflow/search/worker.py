@@ -8,11 +8,9 @@ whoever starts it gives the same arguments and the key in ``NASFLOW_WORKER_KEY``
 import argparse
 import logging
 import os
-import signal
 import sys
 import threading
 
-from nasflow.core import log
 from nasflow.core.errors import EXIT_OK, EXIT_TRY_AGAIN, EXIT_USER, UserError
 from nasflow.search.channel import Channel, dial, parse_address
 from nasflow.search.job import Job, Report, Setup, dump, parse
@@ -20,7 +18,7 @@ from nasflow.search.job import Job, Report, Setup, dump, parse
 KEY_VARIABLE = "NASFLOW_WORKER_KEY"
 BEAT_SECONDS = 5.0
 
-logger = logging.getLogger("nasflow.search.worker")  # `__name__` is `__main__` here
+logger = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -31,7 +29,6 @@ def main() -> int:
     arguments.add_argument("--owned", action="store_true", help="the key comes on standard input; end with it")
     given = arguments.parse_args()
     if given.owned:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the search decides what ends
         key = bytes.fromhex(sys.stdin.readline().strip())
         threading.Thread(target=_end_with_stdin, name="owner-watch", daemon=True).start()
     elif KEY_VARIABLE in os.environ:
@@ -103,5 +100,5 @@ def _end_with_stdin() -> None:
 
 
 if __name__ == "__main__":
-    log.set_up()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     sys.exit(main())

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nasflow.core.errors import DataError
+from nasflow.core.storage import is_local, local_path
 from nasflow.preprocess.sources._base import BATCH_ROWS, SAMPLE_ROWS, Piece, Profile, RowBatch, Want
 from nasflow.preprocess.sources.files import opened
 
 _PIECE_ROWS = 1_000_000
+_BUFFER_BYTES = 256 << 10
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +86,11 @@ def _encoded(schema: pa.Schema, want: Want) -> list[str]:
 def _open(file: str, want: Want | None = None) -> Iterator[Any]:
     with opened(file) as handle:
         try:
-            parquet = pq.ParquetFile(handle)
+            source = pa.OSFile(str(local_path(file))) if is_local(file) else handle  # without Python in between
+            small = {"buffer_size": _BUFFER_BYTES, "pre_buffer": False}  # not whole row groups at once
+            parquet = pq.ParquetFile(source, **small)
             if want is not None and (encoded := _encoded(parquet.schema_arrow, want)):
-                parquet = pq.ParquetFile(handle, metadata=parquet.metadata, read_dictionary=encoded)
+                parquet = pq.ParquetFile(source, metadata=parquet.metadata, read_dictionary=encoded, **small)
             yield parquet
         except (pa.ArrowException, OSError) as error:
             message = str(error).splitlines()[0]
