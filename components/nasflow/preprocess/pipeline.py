@@ -135,19 +135,22 @@ class _Outcome(BaseModel):
 
 
 class _Survey(beam.DoFn):
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, reading: Reading, progress: Progress) -> None:
+        self._reading, self._progress = reading, progress
 
     def process(self, item: Item) -> Iterator[tuple[int, tuple[int, Any]]]:
         found: Any = Survey()
+        part = self._progress.part(_place(item), item.index)
         try:
             for rows in self._reading.rows(item):
+                part.add(rows=rows.rows + len(rows.dead), dead=len(rows.dead))
                 if rows.keys is not None:
                     found.add_times(rows.keys)
                 else:
                     found.add_classes(rows.labels, priorities(rows.fingerprints, self._reading.split.salt))
         except DataError as error:
             found = _Problem(index=item.index, message=str(error))
+        part.done()
         yield item.index // _MERGED_TOGETHER, (item.index, found)
 
 
@@ -248,7 +251,7 @@ def survey(reading: Reading, uri: str, engine: Engine) -> Cuts | None:
 
     def build(pipeline: beam.Pipeline, progress: Progress) -> None:
         begun = pipeline | beam.Create(items) | beam.Reshuffle() | beam.ParDo(Begin(progress))
-        parts = begun | beam.ParDo(_Survey(reading))
+        parts = begun | beam.ParDo(_Survey(reading, progress))
         groups = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
         merged = groups | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))
         merged | "Write" >> beam.Map(_write_cuts, uri, reading.split, has_test_file=reading.has_test_file)

@@ -1,8 +1,9 @@
 """The Beam pipelines in front of the analysis, where `data.optimise` asks for rows to be dropped."""
 
+import functools
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -15,7 +16,7 @@ from nasflow.core.storage import join, storage_for
 from nasflow.preprocess import drops
 from nasflow.preprocess.engine import Engine
 from nasflow.preprocess.pipeline import Begin, Item, Reading
-from nasflow.preprocess.progress import Progress
+from nasflow.preprocess.progress import Part, Progress
 from nasflow.preprocess.split import TEST, label_bits
 
 logger = logging.getLogger(__name__)
@@ -27,27 +28,30 @@ _ROWS_AT_ONCE = 4_000_000
 class _Record(beam.DoFn):
     """Writes each usable row's record; yields the item's rows, or what is wrong with its file."""
 
-    def __init__(self, reading: Reading, uri: str) -> None:
-        self._reading, self._uri = reading, uri
+    def __init__(self, reading: Reading, uri: str, progress: Progress) -> None:
+        self._reading, self._uri, self._progress = reading, uri, progress
 
     def process(self, item: Item) -> Iterator[tuple[int, int | str]]:
+        part = self._progress.part(item.piece.files[0], item.index)
         try:
-            records = _records(self._reading, item)
+            records = _records(self._reading, item, part)
         except DataError as error:
             yield item.index, str(error)
             return
         drops.write_groups(_name(self._uri, item.index), records, drops.bucket(records["row"]), drops.BUCKETS)
+        part.done()
         yield item.index, len(records)
 
 
 class _Decide(beam.DoFn):
     """Compares all records of some buckets; yields how many rows are to be dropped."""
 
-    def __init__(self, optimise: OptimiseSection, items: int, uri: str) -> None:
-        self._optimise, self._items, self._uri = optimise, items, uri
+    def __init__(self, optimise: OptimiseSection, items: int, uri: str, progress: Progress) -> None:
+        self._optimise, self._items, self._uri, self._progress = optimise, items, uri, progress
 
     def process(self, buckets: tuple[int, int]) -> Iterator[tuple[int, int]]:
         first, stop = buckets
+        part = self._progress.part(f"fingerprints {first} to {stop - 1}", first)
         names = [_name(self._uri, index) for index in range(self._items)]
         records = np.concatenate([drops.read_groups(name, first, stop, drops.RECORD) for name in names])
         found, reasons = drops.decide(
@@ -56,6 +60,8 @@ class _Decide(beam.DoFn):
         gone = np.empty(len(found), drops.DROP)
         gone["place"], gone["reason"] = found["place"], reasons
         drops.write_groups(_dropped(self._uri, first), gone, found["piece"].astype(np.int64), self._items)
+        part.add(rows=len(records), dead=0)
+        part.done()
         yield first, len(found)
 
 
@@ -70,11 +76,12 @@ def find_drops(reading: Reading, optimise: OptimiseSection, uri: str, engine: En
     storage = storage_for(done)
     if not storage.exists(done):
         logger.info("preprocess: looking for rows to drop in %d parts", len(items))
-        counts = _run(items, _Record(reading, uri), join(uri, "recorded.json"), engine)
+        counts = _run("record", items, functools.partial(_Record, reading, uri), join(uri, "recorded.json"), engine)
         if problems := [found for _, found in counts if isinstance(found, str)]:
             raise DataError(problems[0])
         ranges = bucket_ranges(sum(int(found) for _, found in counts))
-        dropped = _run(ranges, _Decide(optimise, len(items), uri), join(uri, "decided.json"), engine)
+        decide = functools.partial(_Decide, optimise, len(items), uri)
+        dropped = _run("compare", ranges, decide, join(uri, "decided.json"), engine)
         logger.info("preprocess: %s rows are dropped", f"{sum(int(found) for _, found in dropped):,}")
         storage.write(done, json.dumps([first for first, _ in ranges]).encode())
     return tuple(_dropped(uri, first) for first in json.loads(storage.read(done)))
@@ -90,10 +97,11 @@ def bucket_ranges(rows: int) -> list[tuple[int, int]]:
     return [(first, min(first + step, drops.BUCKETS)) for first in range(0, drops.BUCKETS, step)]
 
 
-def _records(reading: Reading, item: Item) -> NDArray[np.void]:
+def _records(reading: Reading, item: Item, progress: Part) -> NDArray[np.void]:
     parts = []
     start = 0
     for rows in reading.rows(item):
+        progress.add(rows=rows.rows + len(rows.dead), dead=len(rows.dead))
         places = reading.placed(rows, item.role)
         part = np.empty(rows.rows, drops.RECORD)
         part["row"], part["label"] = rows.fingerprints, label_bits(rows.labels)
@@ -106,16 +114,18 @@ def _records(reading: Reading, item: Item) -> NDArray[np.void]:
     return np.concatenate(parts) if parts else np.empty(0, drops.RECORD)
 
 
-def _run(elements: Iterable[Any], work: beam.DoFn, uri: str, engine: Engine) -> list[tuple[int, int | str]]:
+def _run(
+    stage: str, elements: Iterable[Any], work: Callable[[Progress], beam.DoFn], uri: str, engine: Engine
+) -> list[tuple[int, int | str]]:
     """Maps `work` over the elements; its small results go through an object, as a runner may be elsewhere."""
     parts = list(elements)
 
     def build(pipeline: beam.Pipeline, progress: Progress) -> None:
         begun = pipeline | beam.Create(parts) | beam.Reshuffle() | beam.ParDo(Begin(progress))
-        keyed = begun | beam.ParDo(work) | beam.Map(lambda result: (0, result))
+        keyed = begun | beam.ParDo(work(progress)) | beam.Map(lambda result: (0, result))
         keyed | beam.GroupByKey() | "Write" >> beam.Map(lambda group: _write(uri, sorted(dict(group[1]).items())))
 
-    engine.run("drops", build, parts=len(parts), beside=uri)
+    engine.run(stage, build, parts=len(parts), beside=uri)
     return [(place, found) for place, found in json.loads(storage_for(uri).read(uri))]
 
 

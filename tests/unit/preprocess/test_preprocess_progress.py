@@ -126,6 +126,21 @@ def test_the_local_runner_says_how_far_it_is(tmp_path: Path, caplog: pytest.LogC
     assert last.rows_per_second > 0
 
 
+def test_every_stage_says_how_far_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = {"train": table_files(tmp_path / "data", files=4, rows=50), "label": "y", "split": {"by": "stratified"}}
+    spec = {"task": "tabular_classification", "data": {**data, "optimise": {"drop_duplicates": True}}}
+    with caplog.at_level("INFO", logger="nasflow.preprocess.progress"):
+        step.run(PreprocessSpec.model_validate(spec), work_dir=str(tmp_path / "work"), output=str(tmp_path / "out"))
+    last = {record.stage: (record.parts, record.rows) for record in caplog.records if record.live is False}
+    assert last == {
+        "survey": (4, 200),
+        "record": (4, 200),
+        "compare": (1, 200),
+        "analyse": (4, 200),
+        "transform": (4, 200),
+    }
+
+
 def test_a_terminal_has_a_live_line(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     with subprocess.Popen(_preprocess(tmp_path), stdout=subprocess.DEVNULL, stderr=theirs) as process:
