@@ -81,6 +81,7 @@ class FlakyProxy:
     """Passes requests on, but answers 503 to those that `refuse` picks, without or after the emulator has seen them.
 
     Attributes:
+        status: what it answers instead of 503.
         requests: ``METHOD path`` of every request.
         refused: how many were answered 503.
     """
@@ -89,6 +90,7 @@ class FlakyProxy:
         """`refuse(number, "METHOD path")`; `after`: the emulator does it, but its answer is lost."""
         self.requests: list[str] = []
         self.refused = 0
+        self.status = 503
         self._refuse, self._after, self._lock = refuse, after, threading.Lock()
         self.upstream = ""
         self._server = _Server(("127.0.0.1", 0), self._handler())
@@ -124,7 +126,7 @@ class FlakyProxy:
                 if not refuse or proxy._after:
                     status, headers, data = self._pass_on(body)
                 if refuse:
-                    status, headers, data = 503, [], b"try again"
+                    status, headers, data = proxy.status, [], b"try again"
                 self.send_response_only(status)
                 for name, value in headers:
                     if name.lower() not in ("transfer-encoding", "connection", "content-length"):

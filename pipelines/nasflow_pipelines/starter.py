@@ -33,6 +33,8 @@ data:
   # test: path/to/test.csv        # a test set of its own; else split.test of the rows are held out
   label: {_quoted(label or column)}  # the column to predict
   # ignore: [id]                  # columns that the model must not see
+  # columns: {{zip: {{kind: categorical}}, day: {{format: "%d/%m/%Y"}}, price: {{scaling: log}}}}   # known better
+  # weight: count                 # how much each row counts
   split: {{validation: 0.1, test: 0.2}}
 {"  # image_size: 64                # height and width that images are resized to" + chr(10) if image else ""}
 objective: {objective}               # {", ".join(metrics)}

@@ -233,12 +233,16 @@ def _timed(call, seconds):
 
 
 # ---- a long time under load ----------------------------------------------------------------------------------------
-def soak(server, request, seconds, clients=4):
-    """Finds what the server can take with `clients` connections, then asks for 70 % of it; by tenth of the time:
-    (requests a second, p50, p99 in ms, MiB of memory)."""
+def soak(server, echo, request, seconds, clients=4):
+    """Finds what the server can take with `clients` connections, then asks for 70 % of it, and the echo for as many in
+    turn, which tells what of a tail is the machine's; by tenth of the time: (requests a second, p50, p99 in ms, the
+    echo's p50 and p99, MiB of memory)."""
     peak = _load(server, request, 5, clients, rate=None)[0]
     rate = 0.7 * peak
-    slices = [(*_load(server, request, seconds / 10, clients, rate=rate), server.memory_mib()) for _ in range(10)]
+    slices = []
+    for _ in range(10):
+        ours = _load(server, request, seconds / 10, clients, rate=rate)
+        slices.append((*ours, *_load(echo, request, seconds / 40, clients, rate=rate)[1:], server.memory_mib()))
     return peak, rate, slices
 
 
@@ -306,13 +310,14 @@ def _report(kind, folder, rows, schema, servers, seconds, soak_seconds):
     if soak_seconds:
         server = servers["nasflow"]
         request = requests(rows[:1], schema)["V1 JSON"]
-        peak, rate, slices = soak(server, request, soak_seconds)
+        peak, rate, slices = soak(server, servers["echo"], request, soak_seconds)
         print(
             f"\n{soak_seconds:g} s of V1 requests of 1 row at {rate:,.0f}/s, 70 % of the {peak:,.0f}/s of 4 clients:\n"
         )
-        print("| tenth | requests/s | p50 ms | p99 ms | MiB |\n| ---: | ---: | ---: | ---: | ---: |")
-        for place, (done, p50, p99, memory) in enumerate(slices, start=1):
-            print(f"| {place} | {done:,.0f} | {p50:.2f} | {p99:.2f} | {memory:.1f} |")
+        print("| tenth | requests/s | p50 ms | p99 ms | echo p50 | echo p99 | MiB |")
+        print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+        for place, (done, *times, memory) in enumerate(slices, start=1):
+            print(f"| {place} | {done:,.0f} | {' | '.join(f'{each:.2f}' for each in times)} | {memory:.1f} |")
     print(
         f"\nMemory after it all: {json.dumps({name: round(each.memory_mib()) for name, each in servers.items()})} MiB"
     )

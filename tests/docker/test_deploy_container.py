@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from tests.unit.conftest import handmade_bundle  # noqa: F401  # the fixture
 
-from nasflow.core.artifacts import External, bundle_digest
+from nasflow.core.artifacts import External, RegisteredModel, bundle_digest
 from nasflow.core.errors import NasflowError
+from nasflow.deploy import step
 from nasflow.deploy.container import LABEL, container_server
 from nasflow.deploy.isvc import Release
 from nasflow.deploy.smoke import bundle_rows, compare
 from nasflow.deploy.spec import DeploySpec
+from nasflow.registry._base import Draft
+from nasflow.registry.file import FileRegistry
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -70,6 +73,37 @@ def test_a_version_replaces_the_one_before_only_if_it_passes(
     assert set(containers()) == {f"nasflow-{NAME}"}
     assert containers()[f"nasflow-{NAME}"].labels["nasflow.version"] == "3"
     assert ready(third.url)
+
+
+def test_target_docker_whole(
+    handmade_bundle: Callable[..., Path],  # noqa: F811  # the fixture
+    containers: Callable[[], dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    """Registered, deployed as `nasflow deploy --target docker` and the step do, and left answering."""
+    bundle = handmade_bundle("tabular")
+    paths = [path for path in bundle.rglob("*") if path.is_file()]
+    files = {path.relative_to(bundle).as_posix(): External.of(str(path)) for path in paths}
+    version = FileRegistry(str(tmp_path)).register(NAME, Draft(bundle_uri=str(bundle), files=files))
+    registered = RegisteredModel(
+        registry=str(tmp_path),
+        name=NAME,
+        version=version.version,
+        model_uri=version.bundle_uri,
+        model_digest=version.bundle_digest,
+        aliases=("champion",),
+    )
+    order = step.Order(spec=SPEC, registered=registered, answered=bundle_rows(version.bundle_uri))
+    endpoint, made = step.deploy(order)
+    assert (endpoint.target, endpoint.running, endpoint.golden_rows) == ("docker", True, 2)
+    assert endpoint.max_difference < 1e-6
+    example = json.loads(made["prediction.json"])
+    assert example["response"]["predictions"][0]["label"] == "no"
+    assert endpoint.url == example["url"]
+    (container,) = containers().values()
+    assert container.status == "running"
+    assert container.attrs["HostConfig"]["CapDrop"] == ["ALL"]
+    assert ready(endpoint.url.removesuffix(f"/v1/models/{NAME}:predict"))
 
 
 def test_a_container_that_ends_is_shown_with_its_log(

@@ -14,7 +14,9 @@ A message says what is wrong, the value received and what to do:
 ``search.budget.trials: must be >= 1, got 0; raise it, or leave it out to search by time``.
 """
 
-from collections.abc import Sequence
+import contextlib
+import errno
+from collections.abc import Iterator, Sequence
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
@@ -70,3 +72,19 @@ class DivergedError(TrialFailedError):
 
 class OutOfMemoryError(TrialFailedError):
     """The device has too little memory for a batch."""
+
+
+@contextlib.contextmanager
+def full_disk_is_try_again() -> Iterator[None]:
+    """A disk, or a quota, that is full in the middle of work is no defect: what is finished is found again.
+
+    Raises:
+        TryAgainError: in place of such an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        raise TryAgainError(f"{where}{error.strerror}; make room, then run the same command again") from error

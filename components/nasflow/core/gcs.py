@@ -5,14 +5,48 @@ compare-and-swap. Only *upload* preconditions are used, because those are what t
 """
 
 import contextlib
+import errno
 import io
 import time
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+
+from nasflow.core.errors import TryAgainError
 
 _RETRY_DEADLINE_SECONDS = 120.0
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _in_our_words(method: F) -> F:
+    """What the service refuses, or what no retry got through, as errors that every step knows: `PermissionError`,
+    `FileNotFoundError` (the bucket) and `TryAgainError`."""
+
+    @wraps(method)
+    def asked(self: "GcsStorage", first: Any, *args: Any, **kwargs: Any) -> Any:
+        from google.api_core import exceptions
+
+        uri = args[0] if isinstance(first, Path) else first
+        try:
+            return method(self, first, *args, **kwargs)
+        except (exceptions.Forbidden, exceptions.Unauthorized) as error:
+            raise PermissionError(errno.EACCES, _said(error), uri) from error
+        except exceptions.NotFound as error:
+            raise FileNotFoundError(errno.ENOENT, f"no such object or bucket ({_said(error)})", uri) from error
+        except (exceptions.RetryError, exceptions.ServerError, exceptions.TooManyRequests) as error:
+            raise TryAgainError(
+                f"{uri}: the store does not answer ({_said(error)}); run the same command again"
+            ) from error
+        except ConnectionError as error:
+            raise TryAgainError(f"{uri}: the store cannot be reached ({error}); run the same command again") from error
+
+    return asked  # type: ignore[return-value]  # the same signature
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 class GcsStorage:
@@ -41,21 +75,26 @@ class GcsStorage:
             return cls(storage.Client(project="emulator", credentials=AnonymousCredentials()))
         return cls(storage.Client())
 
+    @_in_our_words
     def read(self, uri: str) -> bytes:
         with _missing_is_file_not_found(uri):
             return self._blob(uri).download_as_bytes(retry=self._retry)
 
+    @_in_our_words
     def open(self, uri: str) -> IO[bytes]:
         if not self.exists(uri):
             raise FileNotFoundError(uri)
         return io.BufferedReader(self._blob(uri).open("rb", retry=self._retry), 1 << 20)
 
+    @_in_our_words
     def write(self, uri: str, data: bytes) -> None:
         self._blob(uri).upload_from_string(data, content_type=_CONTENT_TYPE, retry=self._retry)
 
+    @_in_our_words
     def create(self, uri: str, data: bytes) -> bool:
         return self._upload_if(uri, data, generation=0)
 
+    @_in_our_words
     def swap(self, uri: str, data: bytes, *, expected: bytes | None) -> bool:
         if expected is None:
             return self.create(uri, data)
@@ -70,6 +109,7 @@ class GcsStorage:
             return False
         return self._upload_if(uri, data, generation=blob.generation)
 
+    @_in_our_words
     def append(self, uri: str, line: bytes) -> None:
         for _ in range(_APPEND_TRIES):
             old = self.read(uri) if self.exists(uri) else None
@@ -77,20 +117,24 @@ class GcsStorage:
                 return
         raise OSError(f"{uri}: another writer keeps changing it")
 
+    @_in_our_words
     def upload(self, path: Path, uri: str) -> None:
         blob = self._blob(uri)
         blob.chunk_size = _PIECE_BYTES  # the library's own is 100 MB: what a failure in it costs
         blob.upload_from_filename(str(path), content_type=_CONTENT_TYPE, retry=self._retry)
 
+    @_in_our_words
     def exists(self, uri: str) -> bool:
         return bool(self._blob(uri).exists(retry=self._retry))
 
+    @_in_our_words
     def list(self, uri: str) -> list[str]:
         bucket, key = _split(uri)
         prefix = key.rstrip("/") + "/" if key else ""
         blobs = self._client.list_blobs(bucket, prefix=prefix, retry=self._retry)
         return sorted(f"gs://{bucket}/{blob.name}" for blob in blobs if not blob.name.endswith("/"))
 
+    @_in_our_words
     def fingerprint(self, uri: str) -> str:
         bucket, key = _split(uri)
         blob = self._client.bucket(bucket).get_blob(key, retry=self._retry)
@@ -98,6 +142,7 @@ class GcsStorage:
             raise FileNotFoundError(uri)
         return f"{blob.size}-{blob.md5_hash or blob.crc32c}"
 
+    @_in_our_words
     def age_seconds(self, uri: str) -> float:
         bucket, key = _split(uri)
         blob = self._client.bucket(bucket).get_blob(key, retry=self._retry)
@@ -105,6 +150,7 @@ class GcsStorage:
             raise FileNotFoundError(uri)
         return max(0.0, time.time() - blob.updated.timestamp())
 
+    @_in_our_words
     def delete(self, uri: str) -> None:
         from google.api_core.exceptions import NotFound
 

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from nasflow.core import log, spec_file
 from nasflow.core.artifacts import Document
-from nasflow.core.errors import NasflowError, SpecError
+from nasflow.core.errors import NasflowError, SpecError, full_disk_is_try_again
 from nasflow.core.spec import Section
 from nasflow.core.storage import assert_writable
 from nasflow.core.task import stop_on_signals, task
@@ -66,7 +66,8 @@ def command(
         else:
             stop_on_signals()
             try:
-                work()
+                with full_disk_is_try_again():
+                    work()
             except NasflowError as error:
                 _fail(step, error)
         click.echo(output)

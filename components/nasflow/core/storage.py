@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from nasflow.core.errors import UserError
+from nasflow.core.errors import NasflowError, UserError
 
 TEMPORARY = ".tmp-"
 """Begins the names of files that are still being written, or that a killed writer left."""
@@ -225,7 +225,7 @@ def assert_writable(uri: str) -> None:
         storage = storage_for(uri)
         storage.write(probe, b"")
         storage.delete(probe)
-    except UserError:
+    except NasflowError:
         raise
     except Exception as error:  # whatever the file system or the cloud client says, the user can act on
         raise UserError(

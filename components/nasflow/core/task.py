@@ -22,7 +22,15 @@ from pydantic import BaseModel, ConfigDict
 
 from nasflow.core import log
 from nasflow.core.artifacts import Document
-from nasflow.core.errors import EXIT_FAILURE, EXIT_OK, EXIT_TRY_AGAIN, EXIT_USER, NasflowError, TryAgainError
+from nasflow.core.errors import (
+    EXIT_FAILURE,
+    EXIT_OK,
+    EXIT_TRY_AGAIN,
+    EXIT_USER,
+    NasflowError,
+    TryAgainError,
+    full_disk_is_try_again,
+)
 from nasflow.core.storage import absolute, join, storage_for
 
 logger = logging.getLogger(__name__)
@@ -90,13 +98,15 @@ def task(step: str, *, work_dir: str, run_id: str) -> Iterator[Task]:
     logger.info("%s: started", step, extra={"step": step, "event": "started", "pid": os.getpid()})
     with _storage_errors_are_users(step, work_dir, run_id):
         try:
-            yield current
+            with full_disk_is_try_again():
+                yield current
             if current.document is None:
                 raise RuntimeError(f"{step}: the task ended without a document")  # a defect of ours: fail loudly
         except NasflowError as error:
-            _record(
-                work_dir, run_id, TaskRecord(step=step, status="failed", exit_code=error.exit_code, error=str(error))
-            )
+            failed = TaskRecord(step=step, status="failed", exit_code=error.exit_code, error=str(error))
+            # The record's own place may be what is full; a permission is said below.
+            with contextlib.suppress(TryAgainError), full_disk_is_try_again():
+                _record(work_dir, run_id, failed)
             logger.error("%s: %s", step, error, extra={"step": step, "event": "failed", "exit_code": error.exit_code})
             raise SystemExit(error.exit_code) from None
         except PermissionError:

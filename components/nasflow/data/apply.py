@@ -35,7 +35,6 @@ def apply_columns(transform: TransformSpec, raw: Mapping[str, RawColumn]) -> dic
         DataError: an encoded image cannot be decoded.
     """
     columns: dict[str, NDArray[np.generic]] = {}
-    for column in transform.columns:
-        for part, values in zip(column.parts, column.apply(raw[column.name]), strict=True):
-            columns[part.name] = values
+    for column, names in transform.filled:
+        columns |= zip(names, column.apply(raw[column.name]), strict=True)
     return columns

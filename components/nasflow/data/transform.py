@@ -76,7 +76,7 @@ class TransformSpec(Frozen):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, which would also copy what was derived from the old fields."""
         copied = super().model_copy(update=update, deep=deep)
-        for derived in ("families", "columns", "parts", "inputs"):
+        for derived in ("families", "columns", "filled", "parts", "inputs"):
             vars(copied).pop(derived, None)
         return copied
 
@@ -95,6 +95,11 @@ class TransformSpec(Frozen):
     def columns(self) -> tuple[ColumnTransform, ...]:
         """All of them, in order."""
         return tuple(column for columns in self.families.values() for column in columns)
+
+    @cached_property
+    def filled(self) -> tuple[tuple[ColumnTransform, tuple[str, ...]], ...]:
+        """Each with the names of its parts."""
+        return tuple((column, tuple(part.name for part in column.parts)) for column in self.columns)
 
     @cached_property
     def parts(self) -> dict[str, tuple[Part, ...]]:

@@ -1,5 +1,6 @@
 """Golden rows over the wire: what was asked, what came back, and how far it is from what evaluate saw."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,8 +43,12 @@ def v2_request(rows: Sequence[Mapping[str, Any]], schema: Schema, signature: Sig
     for entry in signature.inputs:
         values = raw[entry.column]
         data: list[Any]
-        if entry.dtype == "float64":
-            name, data = "FP64", [None if math.isnan(value) else value for value in values.tolist()]
+        if entry.kind == "datetime":
+            name, data = "BYTES", [row[entry.column] for row in rows]
+        elif entry.kind == "list":
+            name, data = "BYTES", [json.dumps(row[entry.column]) for row in rows]
+        elif entry.dtype == "float64":
+            name, data = "FP64", [None if math.isnan(value) else value for value in values.reshape(-1).tolist()]
         elif entry.dtype == "uint8":
             name, data = "UINT8", values.reshape(-1).tolist()
         elif entry.kind == "image":

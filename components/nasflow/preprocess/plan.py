@@ -127,6 +127,7 @@ def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -
     profiles = list(table.profiles()) if table else []
     if data.split.key is not None and table is None:
         raise DataError(f"data.split.key: {sources[0].form} has no columns to split by; use by: hash or stratified")
+    _check_image_columns(sources[0], profiles, data)
     shapes = [source.shape() for source in sources]
     first = shapes[0]
     if len({source.text for source in sources}) > 1:
@@ -147,8 +148,9 @@ def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -
         ignored={
             name: "the model sees the image only"
             for name in (profiles[0].schema.names if profiles else ())
-            if table and name not in (table.column, table.label)
+            if table and name not in (table.column, table.label, data.weight)
         },
+        weight=data.weight,
         notes=(),
         csv=sources[0].text,
         key=_key_plan(profiles, data, csv=sources[0].text) if table else None,
@@ -162,6 +164,20 @@ def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -
         ),
         label_map=data.label_map,
     )
+
+
+def _check_image_columns(source: ImageSource, profiles: Sequence[Profile], data: DataSection) -> None:
+    """What the YAML says of a table's columns, where the data are images.
+
+    Raises:
+        DataError: there is no such column, or it would not be looked at.
+    """
+    if data.columns:
+        raise DataError(f"data.columns: {next(iter(data.columns))!r} is for a table; the model sees the image only")
+    if data.weight is not None:
+        names = profiles[0].schema.names if profiles else []
+        if data.weight not in names:
+            raise DataError(f"data.weight: {source.form} has no column {data.weight!r}; its columns: {names}")
 
 
 def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, key: KeyPlan | None, *, csv: bool) -> Plan:

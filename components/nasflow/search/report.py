@@ -53,12 +53,14 @@ def report(search: Search, study: Study, selection: Selection, inputs: InputSpec
         ("The architecture", html.table(*_layers(architecture, inputs, study))),
         ("Its recipe", html.table(["setting", "value"], _recipe(architecture))),
         ("Learning curves", html.picture(_curves(selection.order, study), "The best trials, epoch by epoch.")),
-        *_front(search),
+        *_front(search, records),
         *_predictions(records, study),
         ("All trials", html.table(*_table(records, study))),
     ]
     if unsuccessful := _unsuccessful(records):
         sections.append(("Trials without a score", html.table(["status", "reason", "trials"], unsuccessful)))
+    if noted := [[record.trial_id, note] for record in records for note in record.notes]:
+        sections.append(("To be read with care", html.table(["trial", "what happened"], noted)))
     return html.page(f"Search: {best.architecture_id}", lead, sections)
 
 
@@ -72,7 +74,7 @@ _CAUTION = (
 )
 
 
-def _front(search: Search) -> list[tuple[str, Markup]]:
+def _front(search: Search, records: Sequence[Record]) -> list[tuple[str, Markup]]:
     """The set that a Pareto search returns, the knee first."""
     if not search.objectives:
         return []
@@ -85,7 +87,32 @@ def _front(search: Search) -> list[tuple[str, Markup]]:
         "No trial is at least as good as one of these in all objectives and better in one. The first is the knee: the "
         "one that the final training takes."
     )
-    return [("Pareto front", told + html.table(["trial", "architecture", *search.objectives], rows))]
+    picture = html.picture(_trade(search, records), "Each point is a completed trial.")
+    return [("Pareto front", told + picture + html.table(["trial", "architecture", *search.objectives], rows))]
+
+
+def _trade(search: Search, records: Sequence[Record]) -> Any:
+    """The first objective against each other one, the front's points joined."""
+    from matplotlib.figure import Figure
+
+    first, *others = search.objectives
+    figure = Figure(figsize=(8.5, 3.4))
+    for place, other in enumerate(others, start=1):
+        axes = figure.add_subplot(1, len(others), place)
+        axes.spines[["top", "right"]].set_visible(False)
+        known = {r.trial_id: {**r.costs, **r.metrics} for r in records if r.status == "completed"}
+        shown = {i: (m[other], m[first]) for i, m in known.items() if other in m and first in m}
+        front = sorted(shown[trial_id] for trial_id in search.front if trial_id in shown)
+        axes.plot(*zip(*shown.values(), strict=True), "o", color=_GREY, markersize=4, label="trial")
+        axes.plot(*zip(*front, strict=True), "o-", color=_BLUE, markersize=5, linewidth=1, label="front")
+        knee = shown.get(search.candidates[0].trial_id)
+        if knee is not None:
+            axes.plot(*knee, "o", markersize=11, markerfacecolor="none", color=_ORANGE, label="knee")
+        axes.set_xlabel(other)
+        axes.set_ylabel(first)
+    axes.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
 
 
 def _value(candidate: Candidate, objective: str) -> float | None:

@@ -15,7 +15,7 @@ import numpy as np
 from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
 from nasflow.core.errors import NasflowError
 from nasflow.core.metrics import better, check_metric, gain, maximised
-from nasflow.core.spec import COSTS, Metric
+from nasflow.core.spec import COSTS, Metric, SearchSection
 from nasflow.core.storage import is_local, local_path
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.reader import read, read_transform
@@ -51,11 +51,18 @@ def run(spec: SearchSpec, *, dataset: Dataset, work_dir: str, output: str) -> Se
         "search",
         Search,
         lambda place: _produce(spec, dataset, place),
-        spec=spec,
+        spec=_identity(spec),
         inputs={"dataset": dataset},
         work_dir=work_dir,
         output=output,
     )
+
+
+def _identity(spec: SearchSpec) -> SearchSpec:
+    """What the step's place is named by: how many processes do the work does not make it another search, so one that
+    was killed may go on with fewer."""
+    same = {"workers": 1, "recycle": SearchSection().recycle}
+    return spec.model_copy(update={"search": spec.search.model_copy(update=same)})
 
 
 def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, dict[str, bytes]]:
@@ -82,7 +89,9 @@ def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, 
     if spec.objectives:
         selection, front = select_front(study.ledger.records, spec.objectives)
     else:
-        selection = select(study.ledger.records, spec.metric, validation_rows=rows["validation"], epochs=study.epochs)
+        # With folds every row is held out once.
+        judged = rows["validation"] + (rows["train"] if spec.search.validation.folds is not None else 0)
+        selection = select(study.ledger.records, spec.metric, validation_rows=judged, epochs=study.epochs)
     if not selection.order:
         failed = [record.message for record in study.ledger.ended if record.status == "failed"]
         raise NasflowError(f"search: no trial completed within the budget; {failed[-1] if failed else 'raise it'}")

@@ -43,7 +43,9 @@ class Stopping:
         others = [
             result
             for result in self._study.history
-            if result.status == "completed" and result.curve and (result.granted or self._study.epochs) == epochs
+            if result.status == "completed"
+            and (result.granted or self._study.epochs) == epochs
+            and len(result.curve) == result.epochs > 0  # from its first epoch on: not one that went on with another
         ]
         if len(others) < self._section.after:
             return ""

@@ -8,9 +8,11 @@ whoever starts it gives the same arguments and the key in ``NASFLOW_WORKER_KEY``
 import argparse
 import logging
 import os
+import signal
 import sys
 import threading
 
+from nasflow.core import log
 from nasflow.core.errors import EXIT_OK, EXIT_TRY_AGAIN, EXIT_USER, UserError
 from nasflow.search.channel import Channel, dial, parse_address
 from nasflow.search.job import Job, Report, Setup, dump, parse
@@ -18,7 +20,7 @@ from nasflow.search.job import Job, Report, Setup, dump, parse
 KEY_VARIABLE = "NASFLOW_WORKER_KEY"
 BEAT_SECONDS = 5.0
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("nasflow.search.worker")  # `__name__` is `__main__` here
 
 
 def main() -> int:
@@ -29,6 +31,7 @@ def main() -> int:
     arguments.add_argument("--owned", action="store_true", help="the key comes on standard input; end with it")
     given = arguments.parse_args()
     if given.owned:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the search decides what ends
         key = bytes.fromhex(sys.stdin.readline().strip())
         threading.Thread(target=_end_with_stdin, name="owner-watch", daemon=True).start()
     elif KEY_VARIABLE in os.environ:
@@ -100,5 +103,5 @@ def _end_with_stdin() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log.set_up()
     sys.exit(main())

@@ -30,6 +30,7 @@ from nasflow.data.raw import boolean_text, date_seconds, joined, long_text
 from nasflow.data.schema import ImageFormat, Schema
 from nasflow.serving.rows import Raw, check_rows
 from nasflow.serving.signature import Input, Signature
+from nasflow.serving.v2 import short_texts
 
 _INTEGERS = {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 _FLOATS = {"FP16", "FP32", "FP64"}
@@ -118,6 +119,9 @@ def _names(signature: Signature) -> list[str]:
 def _at_once(tensor: Tensor, entry: Input, schema: Schema) -> NDArray[Any] | None:
     """The usual cases, by one look at all values: flat JSON numbers, or texts. None: look closer."""
     data = tensor.data
+    if data is None and entry.kind in ("categorical", "text") and tensor.datatype == "BYTES":
+        binary = getattr(tensor, "binary", None)
+        data = short_texts(binary) if binary is not None else None
     if type(data) is not list or tensor.shape != [len(data)]:
         return None
     if entry.kind in ("numeric", "integer"):

@@ -1,19 +1,32 @@
-"""Networks for tables: encodings of the columns, then dense layers, optionally several networks packed into one.
+"""Networks for tables: encodings of the columns, crosses of them (Wang et al. 2021, "DCN V2", stacked), then dense
+layers; optionally several networks in one, each with weights of its own (packed) or almost all shared (TabM).
 
 The defaults follow research/tabular.md: what the encoding and averaging do moves the result, the body hardly.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.spaces._base import Space
 from nasflow.spaces.architecture import Architecture, Recipe
 from nasflow.spaces.graph import Graph
+from nasflow.spaces.image_recipe import Searched
 from nasflow.spaces.parameters import Choice, Integer, Parameter, Real, When, active
 
 _DEPTHS = (0, 1, 2, 3, 4)
 _DEEP = (1, 2, 3, 4)
+_CROSS_RANK = 16
+_RECIPE: Mapping[str, Any] = {
+    "optimizer": "adamw",
+    "learning_rate": 2e-3,
+    "weight_decay": 0.03,
+    "batch_size": 64,
+    "schedule": "cosine",
+    "ema": "0.998",
+    "label_smoothing": 0.0,
+    "class_weights": "off",
+}
 _ENCODED = 100
 """Presets encode at most so many numeric columns."""
 
@@ -23,7 +36,15 @@ class MlpSpace(Space):
 
     name = "mlp"
 
-    def __init__(self, *, inputs: InputSpec, output: OutputSpec) -> None:
+    def __init__(self, *, inputs: InputSpec, output: OutputSpec, recipe: Searched = "some") -> None:
+        """`recipe`: how much of it is searched, `none`, `some` or `all` (also optimiser and class weights).
+
+        Raises:
+            ValueError: no columns, or another `recipe`.
+        """
+        if recipe not in get_args(Searched):
+            raise ValueError(f"recipe: must be one of {', '.join(get_args(Searched))}, got {recipe!r}")
+        self._searched = recipe
         if not (inputs.numeric or inputs.plain or inputs.cardinalities):
             raise ValueError("MlpSpace needs numeric, plain or categorical columns")
         self._inputs = inputs
@@ -53,13 +74,22 @@ class MlpSpace(Space):
             found.append(Choice(name="embedding", values=(2, 4, 8, 16), when=only))
         deep = When(parent="depth", values=_DEEP)
         found += [
+            Choice(name="cross", values=(0, 1, 2, 3)),
             Choice(name="depth", values=_DEPTHS),
-            Choice(name="members", values=(1, 4, 8), when=deep),
+            Choice(name="members", values=(1, 4, 8, 16), when=deep),
+            Choice(name="ensemble", values=("packed", "tabm"), when=When(parent="members", values=(4, 8, 16))),
             Integer(name="width", low=16, high=512, log=True, when=deep),
             Choice(name="block", values=("plain", "residual"), when=When(parent="depth", values=(2, 3, 4))),
             Choice(name="activation", values=("relu", "gelu", "swish"), when=deep),
             Choice(name="norm", values=("none", "batch", "layer"), when=When(parent="members", values=(1,))),
             Choice(name="dropout", values=(0.0, 0.1, 0.2, 0.3, 0.5), when=deep),
+        ]
+        return found + self._declare_recipe()
+
+    def _declare_recipe(self) -> list[Parameter]:
+        if self._searched == "none":
+            return []
+        found: list[Parameter] = [
             Real(name="learning_rate", low=3e-4, high=1e-2, log=True),
             Real(name="weight_decay", low=1e-3, high=0.5, log=True),
             Choice(name="batch_size", values=(32, 64, 128, 256)),
@@ -68,6 +98,10 @@ class MlpSpace(Space):
         ]
         if self._classification:
             found.append(Choice(name="label_smoothing", values=(0.0, 0.05)))
+        if self._searched == "all":
+            found.append(Choice(name="optimizer", values=("adamw", "nadam", "rmsprop", "lion")))
+            if self._classification:
+                found.append(Choice(name="class_weights", values=("off", "on")))
         return found
 
     def presets(self) -> tuple[dict[str, Any], ...]:
@@ -82,19 +116,16 @@ class MlpSpace(Space):
             "sigma": 0.1,
             "bins": 16,
             "embedding": 8,
+            "cross": 0,
             "depth": 2,
             "members": 8,
+            "ensemble": "packed",
             "width": 64,
             "block": "plain",
             "activation": "relu",
             "norm": "none",
             "dropout": 0.1,
-            "learning_rate": 2e-3,
-            "weight_decay": 0.03,
-            "batch_size": 64,
-            "schedule": "cosine",
-            "ema": "0.998",
-            "label_smoothing": 0.0,
+            **_RECIPE,
         }
         plain = {
             "numeric": "plain",
@@ -116,7 +147,9 @@ class MlpSpace(Space):
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
         self.check(values)
         graph = Graph()
-        x = self._encode(graph, values)
+        first = x = self._encode(graph, values)
+        for _ in range(values["cross"]):
+            x = graph.add("cross", first, x, rank=_CROSS_RANK)
         for layer in range(values["depth"]):
             x = _layer(graph, x, values, first=layer == 0)
         return graph.finish(x, _recipe(values))
@@ -155,7 +188,8 @@ def _layer(graph: Graph, x: str, values: Mapping[str, Any], *, first: bool) -> s
     """Dense, norm, activation, dropout; from the second on with a residual connection where asked for."""
     before = x
     if values["members"] > 1:
-        x = graph.add("member_dense", x, members=values["members"], units=values["width"])
+        op = "member_dense" if values["ensemble"] == "packed" else "tabm_dense"
+        x = graph.add(op, x, members=values["members"], units=values["width"])
     else:
         x = graph.add("dense", x, units=values["width"], bias=values["norm"] != "batch")
         if values["norm"] != "none":
@@ -169,12 +203,16 @@ def _layer(graph: Graph, x: str, values: Mapping[str, Any], *, first: bool) -> s
 
 
 def _recipe(values: Mapping[str, Any]) -> Recipe:
+    """What the values do not say is the presets'."""
+    chosen = {**_RECIPE, **values}
+    lion = chosen["optimizer"] == "lion"  # its steps have the size of the rate: see `nasflow.spaces.image_recipe`
     return Recipe(
-        optimizer="adamw",
-        learning_rate=values["learning_rate"],
-        weight_decay=values["weight_decay"],
-        schedule=values["schedule"],
-        batch_size=values["batch_size"],
-        label_smoothing=values.get("label_smoothing", 0.0),
-        ema=None if values["ema"] == "off" else float(values["ema"]),
+        optimizer=chosen["optimizer"],
+        learning_rate=chosen["learning_rate"] * (0.1 if lion else 1.0),
+        weight_decay=chosen["weight_decay"] * (10.0 if lion else 1.0),
+        schedule=chosen["schedule"],
+        batch_size=chosen["batch_size"],
+        label_smoothing=chosen["label_smoothing"],
+        ema=None if chosen["ema"] == "off" else float(chosen["ema"]),
+        class_weights=chosen["class_weights"] == "on",
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.gcs_emulator import FlakyProxy, emulator
 
+from nasflow.core.errors import TryAgainError
 from nasflow.core.gcs import GcsStorage
 from nasflow.core.storage import storage_for
 from nasflow.registry.file import FileRegistry
@@ -143,3 +144,78 @@ def test_a_big_file_goes_up_in_resumable_pieces(behind, tmp_path):
     assert any("uploadType=resumable" in request for request in proxy.requests)
     assert len(puts) == 3 + proxy.refused
     assert proxy.refused >= 1
+
+
+def _impatient(storage):
+    storage._retry = storage._retry.with_timeout(0.5)
+    return storage
+
+
+def test_a_store_that_stays_away_is_a_reason_to_try_again(behind, tmp_path):
+    """No retry helps: exit code 75, not a stack."""
+    down = []
+    storage = _impatient(behind(FlakyProxy(lambda *_: bool(down))))
+    uri = f"gs://{BUCKET}/{uuid.uuid4().hex}"
+    down.append(True)
+    (tmp_path / "file").write_bytes(b"1")
+    for ask in (
+        lambda: storage.read(uri),
+        lambda: storage.write(uri, b"1"),
+        lambda: storage.create(uri, b"1"),
+        lambda: storage.upload(tmp_path / "file", uri),
+        lambda: storage.exists(uri),
+        lambda: storage.list(uri),
+    ):
+        with pytest.raises(TryAgainError, match=rf"{uri}: the store does not answer .*; run the same command again"):
+            ask()
+
+
+def test_a_bucket_that_is_not_there_is_named():
+    storage = GcsStorage.shared()
+    with pytest.raises(FileNotFoundError, match="no such object or bucket") as error:
+        storage.write("gs://no-such-bucket/a", b"1")
+    assert error.value.filename == "gs://no-such-bucket/a"
+
+
+def test_a_refused_permission_is_a_permission_error(behind):
+    proxy = FlakyProxy(lambda *_: False)
+    storage, uri = behind(proxy), f"gs://{BUCKET}/a"
+    proxy._refuse, proxy.status = lambda *_: True, 403
+    with pytest.raises(PermissionError) as error:
+        storage.write(uri, b"1")
+    assert error.value.filename == uri
+
+
+def test_an_upload_that_breaks_off_leaves_nothing_to_be_seen(behind, tmp_path):
+    """The first of three pieces arrives, no other one does."""
+    proxy = FlakyProxy(
+        lambda _, request: request.startswith("PUT") and sum(r.startswith("PUT") for r in proxy.requests) > 1
+    )
+    storage, root = _impatient(behind(proxy)), f"gs://{BUCKET}/{uuid.uuid4().hex}"
+    (tmp_path / "shard").write_bytes(bytes(20 << 20))
+    with pytest.raises(TryAgainError):
+        storage.upload(tmp_path / "shard", f"{root}/shard")
+    assert not storage.exists(f"{root}/shard")
+    assert storage.list(root) == []
+
+
+def test_a_document_without_its_manifest_was_never_published(behind):
+    """The store goes away after the files and before the manifest; the same publication later is whole."""
+    from nasflow.core.artifacts import Dataset
+
+    def refuse(_, request):
+        return bool(down) and sum(asked.startswith("POST /upload") for asked in proxy.requests) > 1
+
+    proxy = FlakyProxy(refuse)
+    down, uri = [True], f"gs://{BUCKET}/{uuid.uuid4().hex}"
+    storage = _impatient(behind(proxy))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GcsStorage, "shared", lambda: storage)
+        document = Dataset(task="tabular_classification", rows={}, shards={})
+        with pytest.raises(TryAgainError):
+            document.publish(uri, {"schema.json": b"{}"})
+        down.clear()
+        assert storage.list(uri) == [f"{uri}/schema.json"]
+        assert not Dataset.exists(uri)
+        document.publish(uri, {"schema.json": b"{}"})
+        assert Dataset.read(uri).file("schema.json") == b"{}"

@@ -81,6 +81,17 @@ def test_a_missing_permission_is_the_users_to_solve(tmp_path):
     assert "/data/a.csv: permission denied" in read_record(str(tmp_path), "r", "search").error
 
 
+def test_a_full_disk_is_a_reason_to_try_again(tmp_path):
+    ended, _, stderr = finish(tmp_path, "raise OSError(28, 'No space left on device', '/work/a')")
+    assert ended == 75
+    record = read_record(str(tmp_path), "r", "search")
+    assert (record.exit_code, record.error) == (
+        75,
+        "/work/a: No space left on device; make room, then run the same command again",
+    )
+    assert "Traceback" not in stderr
+
+
 def test_a_task_that_never_ran_has_no_record(tmp_path):
     assert read_record(str(tmp_path), "r", "search") is None
 

@@ -204,3 +204,27 @@ def test_saved_models_load_in_safe_mode_without_nasflow(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _LOAD, *paths], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("loaded") == len(paths) == 12
+
+
+def test_tabm_members_share_one_kernel_and_differ() -> None:
+    """Scales of one make every member the plain layer; a scale of two before or behind doubles a member's answer."""
+    inputs, graph = InputSpec(numeric=3), Graph()
+    x = graph.add("tabm_dense", graph.add("input", tensor="numeric"), members=2, units=1)
+    model = build(graph.finish(x, Recipe()), inputs, NUMBER)
+    model.get_layer("tabm_dense_1_shared").set_weights([np.array([[1.0], [10.0], [100.0]])])
+    model.get_layer("tabm_dense_1_in").set_weights([np.array([[1.0, 1, 1], [2, 2, 2]])])
+    model.get_layer("tabm_dense_1").set_weights([np.array([[1.0], [3.0]]), np.array([[0.0], [5.0]])])
+    inner = keras.Model(model.input, model.get_layer("tabm_dense_1").output)
+    answers = np.asarray(inner({"numeric": np.array([[1.0, 2.0, 3.0]], np.float32)}))
+    assert answers.tolist() == [[[321.0], [3 * 2 * 321.0 + 5]]]
+
+
+def test_a_cross_multiplies_columns() -> None:
+    """x₀ ⊙ (x W + b) + x with W that picks the other column: (2, 3) → (2·3 + 2, 3·2 + 3)."""
+    graph = Graph()
+    x = graph.add("input", tensor="numeric")
+    model = build(graph.finish(graph.add("cross", x, x, rank=2), Recipe()), InputSpec(numeric=2), NUMBER)
+    model.get_layer("cross_1_low").set_weights([np.eye(2)])
+    model.get_layer("cross_1_weights").set_weights([np.array([[0.0, 1], [1, 0]]), np.zeros(2)])
+    inner = keras.Model(model.input, model.get_layer("cross_1").output)
+    assert np.asarray(inner({"numeric": np.array([[2.0, 3.0]], np.float32)})).tolist() == [[8.0, 9.0]]

@@ -195,7 +195,7 @@ def test_nothing_to_train_on_is_a_failed_trial(changes: dict[str, Any]) -> None:
 
 
 def test_unknown_recipes_are_failed_trials() -> None:
-    with pytest.raises(TrialFailedError, match="unknown 'magic'; use adamw or sgd"):
+    with pytest.raises(TrialFailedError, match="unknown 'magic'; use one of adamw, sgd"):
         train(recipe=Recipe(optimizer="magic"))
     with pytest.raises(TrialFailedError, match="unknown 'magic'; use one of one_cycle"):
         train(recipe=Recipe(schedule="magic"))

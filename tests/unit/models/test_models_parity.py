@@ -2,6 +2,7 @@
 against networkx's longest path."""
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
@@ -52,11 +53,18 @@ MORE: dict[str, tuple[Any, InputSpec, OutputSpec, dict[str, Any]]] = {
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """From Keras's layers alone: each place of a convolution uses its whole kernel, a dense kernel is used once."""
+    """From Keras's layers alone: each place of a convolution uses its whole kernel, an equation says how often."""
     products = 0
     for layer in model.layers:
-        places = 1 if isinstance(layer, keras.layers.EinsumDense) else int(np.prod(layer.output.shape[1:-1]))
-        products += sum(places * int(np.prod(w.shape)) for w in layer.weights if w.name.endswith("kernel"))
+        kernels = [weight for weight in layer.weights if weight.name.endswith("kernel")]
+        if isinstance(layer, keras.layers.EinsumDense):
+            given, letters = layer.equation.split("->")[0].split(",")
+            extents = dict(zip(letters, kernels[0].shape, strict=True))
+            extents |= dict(zip(given[1:], layer.input.shape[1:], strict=True))
+            products += math.prod(extents.values())
+        else:
+            places = math.prod(layer.output.shape[1:-1])
+            products += sum(places * math.prod(kernel.shape) for kernel in kernels)
     return products
 
 

@@ -162,3 +162,17 @@ def test_tables_have_no_image() -> None:
     data = DataSection(train="a.csv", label="y", image="photo")
     with pytest.raises(ValidationError, match=r"data\.image: 'photo' is for task image_classification"):
         ExperimentSpec.model_validate({"task": "tabular_classification", "data": data})
+
+
+def test_images_count_by_a_column_of_their_table(tmp_path: Path, pictures: list[str]) -> None:
+    lines = [f"{path},{y},{row // 2 + 0.5}" for row, (path, y) in enumerate(zip(pictures, _labels(), strict=True))]
+    (tmp_path / "a.csv").write_text("photo,y,w\n" + "\n".join(lines))
+    dataset = _run(tmp_path, tmp_path / "a.csv", weight="w")
+    for split in SPLITS:
+        found = read(dataset, split)
+        assert found.weights is not None
+        assert found.weights.tolist() == [shade + 0.5 for shade in found.inputs["image"][:, 0, 0, 0].tolist()]
+    with pytest.raises(DataError, match=r"data\.weight: .* has no column 'v'; its columns: \['photo', 'y', 'w'\]"):
+        _run(tmp_path, tmp_path / "a.csv", weight="v")
+    with pytest.raises(DataError, match=r"data\.columns: 'w' is for a table; the model sees the image only"):
+        _run(tmp_path, tmp_path / "a.csv", columns={"w": {"scaling": "log"}})

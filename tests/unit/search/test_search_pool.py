@@ -175,6 +175,18 @@ def test_a_worker_that_was_told_to_end_is_not_the_trials_fault():
         pool.close()
 
 
+def test_workers_elsewhere_dial_in_over_tcp():
+    launcher = Threads(completes)
+    pool = Pool(SETUP, launcher, size=2, recycle=10, address=("127.0.0.1", 0))
+    try:
+        assert pool._listener.address[0] == "127.0.0.1"
+        for number in range(2):
+            pool.start(job(number))
+        assert {pool.wait(lambda _: "").trial_id for _ in range(2)} == {"0000", "0001"}
+    finally:
+        pool.close()
+
+
 def test_nobody_without_the_key_is_listened_to():
     launcher = Threads(completes)
     pool = Pool(SETUP, launcher, size=1, recycle=10)

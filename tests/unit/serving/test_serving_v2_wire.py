@@ -88,6 +88,26 @@ def test_damaged_texts_are_named(blob, message):
         tensor.as_numpy()
 
 
+@given(
+    texts=st.lists(st.text(max_size=4) | st.text("ab", min_size=126, max_size=130), max_size=4), cut=st.integers(0, 3)
+)
+def test_short_texts_are_what_the_slow_way_reads_or_nothing(texts, cut):
+    encoded = [text.encode() for text in texts]
+    data = b"".join(len(each).to_bytes(4, "little") + each for each in encoded)
+    found = v2.short_texts(memoryview(data))
+    plain = all(each.isascii() and len(each) < 128 for each in encoded)
+    assert found == (texts if plain else None)
+    if cut and data:
+        short = data[:-cut]
+        tensor = v2.WireTensor(name="x", datatype="BYTES", shape=[len(texts)], binary=memoryview(short))
+        read = v2.short_texts(memoryview(short))
+        try:
+            slow = [each.decode() for each in tensor.as_numpy().tolist()]
+        except ValueError:
+            slow = None  # cut off, or another number than the shape says
+        assert read is None or len(read) != len(texts) or read == slow
+
+
 @pytest.mark.parametrize("length", [b"-1", b"x", b"99999"])
 def test_a_wrong_header_is_named(length):
     with pytest.raises(MalformedError, match="inference-header-content-length: must be 0 to"):

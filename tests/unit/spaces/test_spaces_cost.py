@@ -82,6 +82,18 @@ def test_members_multiply_everything_behind_them() -> None:
     assert counted.flops == 2 * 3 * (4 * 7 + 7)
 
 
+def test_tabm_shares_its_kernel_and_a_cross_its_rank() -> None:
+    inputs = InputSpec(numeric=4)
+    counted = cost(graph(("tabm_dense", {"members": 3, "units": 7}), tensor="numeric"), inputs, TEN)
+    # One kernel 4·7; of each member 4 scales before, 7 behind and 7 biases; the output is three networks of 7·10 + 10.
+    assert counted.parameters == 28 + 3 * (4 + 7 + 7) + 3 * 80
+    assert counted.flops == 2 * 3 * (4 + 28 + 7 + 70)
+    made = Graph()
+    x = made.add("input", tensor="numeric")
+    crossed = cost(made.finish(made.add("cross", x, x, rank=2), Recipe()), inputs, TEN)
+    assert crossed.parameters == 4 * 2 + 2 * 4 + 4 + 50
+
+
 def test_residual_depth_is_the_longest_way() -> None:
     made = Graph()
     x = made.add("conv", made.add("input", tensor="image"), **CONV)

@@ -124,7 +124,8 @@ class SearchSection(Section):
     """Trials, hours, epochs."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Processes on this machine that train trials side by side. CPU threads and GPUs are divided among them. With more
-    than one, which points are suggested depends on the order in which trials end."""
+    than one, which points are suggested depends on the order in which trials end. May be changed between two attempts
+    at a search."""
     recycle: Annotated[int, Field(ge=1)] = 25
     """A worker process is replaced after so many trials: TensorFlow keeps some memory of each. With one worker and no
     more trials than this in the budget the trials run inside the search's own process."""

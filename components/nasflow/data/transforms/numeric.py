@@ -108,6 +108,8 @@ def numeric(transform: NumericTransform, values: RawColumn) -> NDArray[np.float3
     """See `NumericTransform`; float32 [n], finite."""
     numbers = np.asarray(values, np.float64)
     finite = np.isfinite(numbers)
+    if finite.all():
+        return scaled(transform, numbers).astype(np.float32)
     if transform.fill is not None:
         return scaled(transform, np.where(finite, numbers, transform.fill)).astype(np.float32)
     found = scaled(transform, np.where(finite, numbers, 0.0))

@@ -111,8 +111,37 @@ def member_dense(x: Any, members: int, units: int, name: str) -> Any:
     )(x)
 
 
+def _tabm_dense(site: Site) -> Any:
+    """((x ⊙ r) W) ⊙ s + b, with r, s and b of each member; r ~ N(0, 1) where the members part, later 1 as s is."""
+    x, name = site.source, site.name
+    members, units = site.settings["members"], site.settings["units"]
+    parting = len(x.shape) == 2
+    x = keras.layers.EinsumDense(
+        "nd,md->nmd" if parting else "nmd,md->nmd",
+        (members, x.shape[-1]),
+        kernel_initializer=keras.initializers.RandomNormal(stddev=1.0) if parting else "ones",
+        name=f"{name}_in",
+    )(x)
+    x = keras.layers.Dense(units, use_bias=False, name=f"{name}_shared")(x)
+    return keras.layers.EinsumDense(
+        "nmu,mu->nmu", (members, units), bias_axes="mu", kernel_initializer="ones", name=name
+    )(x)
+
+
+def _cross(site: Site) -> Any:
+    """x₀ ⊙ (U V x + b) + x: products of columns, of a degree more each layer."""
+    first, x = site.sources
+    name = site.name
+    low = keras.layers.Dense(site.settings["rank"], use_bias=False, name=f"{name}_low")(x)
+    weights = keras.layers.Dense(x.shape[-1], name=f"{name}_weights")(low)
+    product = keras.layers.Multiply(name=f"{name}_product")([first, weights])
+    return keras.layers.Add(name=name)([product, x])
+
+
 MAKERS: Makers = MappingProxyType(
     {
+        "tabm_dense": _tabm_dense,
+        "cross": _cross,
         "embedding": _embedding,
         "periodic": _periodic,
         "piecewise": _piecewise,

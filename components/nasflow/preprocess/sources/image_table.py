@@ -35,6 +35,8 @@ class ImageTable:
     label: str
     key: str | None
     """A further column to hand on: the split goes by it."""
+    weight: str | None = None
+    """Another: how much each row counts."""
     form: str = "image list"
     kind: Literal["table", "image"] = "image"
 
@@ -121,7 +123,8 @@ class ImageTable:
                 kept.append(place)
                 files.append(data)
         rows = pa.array(kept, pa.int64())
-        names = [self.label, *([self.key] if self.key is not None and self.key in part.schema.names else [])]
+        more = [name for name in (self.key, self.weight) if name is not None and name in part.schema.names]
+        names = list(dict.fromkeys([self.label, *more]))
         arrays = [pa.array(files, pa.large_binary()), *(part.column(name).take(rows) for name in names)]
         owners = batch.files if len(batch.files) == 1 else tuple(batch.files[start + place] for place in kept)
         return RowBatch(

@@ -20,6 +20,9 @@
     concat                                          joins the last axis
     dense             units bias                    (d,) → (units,)
     member_dense      members units                 (d,) or (members, d) → (members, units): independent networks in one
+    tabm_dense        members units                 the same with one kernel for all: each member scales what goes in
+                                                    and what comes out (Gorishniy et al. 2025, "TabM")
+    cross             rank                          (d,), (d,) → (d,): x₀ ⊙ (U V x + b) + x, Wang et al. 2021, "DCN V2"
     embedding         tensor dim                    categorical or discrete (k,) → (k · dim,)
     periodic          frequencies sigma dim         numeric (f,) → (f · dim,); Gorishniy et al. 2022, "PLR"
     piecewise         bins dim                      numeric (f,) → (f · dim,); the same paper, learned bins

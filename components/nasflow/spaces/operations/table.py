@@ -19,6 +19,22 @@ def _member_dense(c: Context) -> Measure:
     return Measure((members, units), members * (shape[-1] + 1) * units, members * shape[-1] * units)
 
 
+def _tabm_dense(c: Context) -> Measure:
+    shape, members, units = c.one(1, 2), c.whole("members"), c.whole("units")
+    if len(shape) == 2 and shape[0] != members:
+        raise ValueError(f"the input has {shape[0]} members")
+    width = shape[-1]
+    products = members * width + members * width * units + members * units
+    return Measure((members, units), width * units + members * (width + 2 * units), products)
+
+
+def _cross(c: Context) -> Measure:
+    if len(c.shapes) != 2 or c.shapes[0] != c.shapes[1] or len(c.shapes[0]) != 1:
+        raise ValueError("two inputs of one width are needed: the first layer, and the one before")
+    (width,), rank = c.shapes[0], c.whole("rank")
+    return Measure((width,), 2 * width * rank + width, 2 * width * rank)
+
+
 def _embedding(c: Context) -> Measure:
     (columns,) = c.one(1)
     ids = ids_of(c.inputs, c.settings.get("tensor", "categorical"))
@@ -55,6 +71,8 @@ def _quantile(c: Context) -> Measure:
 OPERATIONS: Table = MappingProxyType(
     {
         "member_dense": Operation(_member_dense, weighted=True),
+        "tabm_dense": Operation(_tabm_dense, weighted=True),
+        "cross": Operation(_cross, weighted=True),
         "embedding": Operation(_embedding, weighted=True),
         "periodic": Operation(_periodic, weighted=True),
         "piecewise": Operation(_piecewise, weighted=True),

@@ -1,0 +1,103 @@
+"""Images as Kubernetes' `restricted` standard runs them: a read-only root, no capabilities, a user of their own."""
+
+import csv
+import json
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.test_no_secrets import SECRETS
+from tests.unit.conftest import handmade_bundle  # noqa: F401  # the fixture
+
+pytestmark = pytest.mark.docker
+
+OWN_USER = "65532:65532"
+RESTRICTED: dict[str, Any] = {
+    "read_only": True,
+    "tmpfs": {"/tmp": ""},
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "network_mode": "none",
+    "user": OWN_USER,
+}
+
+
+def _run(client: Any, image: Any, command: list[str], folder: Path, **more: Any) -> str:
+    volumes = {str(folder): {"bind": "/work", "mode": "rw"}}
+    made = client.containers.run(image.id, command, volumes=volumes, detach=True, **{**RESTRICTED, **more})
+    try:
+        code = made.wait(timeout=300)["StatusCode"]
+        log = str(made.logs().decode())
+        changed = [each["Path"] for each in made.diff() or []]
+    finally:
+        made.remove(force=True)
+    assert code == 0, log
+    # the mount points alone: nothing was written beside them
+    assert [path for path in changed if not re.fullmatch(r"/work|/tmp|/opt/?", path)] == [], changed
+    return log
+
+
+def test_the_preprocess_step(docker_client: Any, images: dict[str, Any], tmp_path: Path) -> None:
+    rng = random.Random(0)
+    with (tmp_path / "data.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["x", "colour", "y"])
+        for _ in range(300):
+            x = rng.gauss(0, 1)
+            writer.writerow([round(x, 3), rng.choice(["red", "green"]), "yes" if x > 0 else "no"])
+    (tmp_path / "spec.yaml").write_text("{task: tabular_classification, data: {train: /work/data.csv, label: y}}")
+    tmp_path.chmod(0o777)
+    command = ["python", "-m", "nasflow.preprocess", "--spec", "/work/spec.yaml"]
+    _run(docker_client, images["beam"], [*command, "--output", "/work/dataset", "--work-dir", "/work/work"], tmp_path)
+    manifest = json.loads((tmp_path / "dataset/manifest.json").read_text())
+    assert sum(manifest["rows"].values()) == 300
+    assert (tmp_path / "dataset/manifest.json").stat().st_uid == 65532
+
+
+def test_the_server(
+    docker_client: Any,
+    images: dict[str, Any],
+    handmade_bundle: Callable[..., Path],  # noqa: F811  # the fixture
+) -> None:
+    bundle = handmade_bundle("regression")
+    bundle.chmod(0o755)
+    ask = (
+        "import json, urllib.request as u, subprocess, sys, time\n"
+        "server = subprocess.Popen([sys.executable, '-m', 'nasflow.serving', '--bundle', '/work', '--name', 'm'])\n"
+        "for _ in range(600):\n"
+        "    try:\n"
+        "        request = u.Request('http://127.0.0.1:8080/v1/models/m:predict', b'{\"instances\": [{\"x\": 3.5}]}')\n"
+        "        print('answer', u.urlopen(request, timeout=5).read().decode())\n"
+        "        break\n"
+        "    except OSError:\n"
+        "        time.sleep(0.1)\n"
+        "try:\n"
+        "    open('/opt/venv/x', 'w')\n"
+        "except OSError as error:\n"
+        "    print('write:', error.strerror)\n"
+        "server.terminate(); print('code', server.wait(30))\n"
+    )
+    log = _run(docker_client, images["server"], ["python", "-c", ask], bundle)
+    assert 'answer {"predictions":[8.0]}' in log
+    assert "write: Read-only file system" in log
+    assert "code 0" in log
+
+
+@pytest.mark.parametrize("name", ["beam", "ops", "server"])
+def test_no_secret_is_in_a_layers_history_environment_or_files_of_its_own(
+    docker_client: Any, images: dict[str, Any], name: str
+) -> None:
+    image = images[name]
+    texts = {"history": json.dumps(image.history()), "config": json.dumps(image.attrs["Config"])}
+    script = (
+        "find /etc /root /home /run /tmp /opt -xdev -type f -size -256k -not -path '*/site-packages/*' "
+        "-not -path '*/ssl/*' -not -path '/etc/ca-certificates*' -print0 | xargs -0 -r cat 2>/dev/null | tr -d '\\0'"
+    )
+    options = {"network_mode": "none", "user": "0", "remove": True}
+    texts["files"] = docker_client.containers.run(image.id, ["sh", "-c", script], **options).decode(errors="ignore")
+    assert len(texts["files"]) > 1000
+    guilty = {where: what for where, text in texts.items() for what, form in SECRETS.items() if re.search(form, text)}
+    assert guilty == {}
