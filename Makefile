@@ -92,7 +92,7 @@ sbom: setup ## Lists what each image installs, with hashes, as CycloneDX in buil
 	@mkdir -p build/sbom
 	@export="$(UV) export --quiet --frozen --no-dev --no-emit-project --format cyclonedx1.5 --extra kfp"; \
 	for image in $(SBOM_IMAGES); do \
-	  extra=$$image; case $$image in ops) extra="";; trainer-gpu) extra=gpu;; esac; \
+	  extra=$$image; case $$image in ops) extra="register --extra registries";; trainer-gpu) extra=gpu;; esac; \
 	  $$export $${extra:+--extra $$extra} -o build/sbom/$$image.cdx.json >/dev/null; \
 	  echo "build/sbom/$$image.cdx.json: $$(grep -c '"purl"' build/sbom/$$image.cdx.json) packages"; \
 	done

@@ -10,6 +10,7 @@ from nasflow.register.draft import CARD_HTML, draft_of
 from nasflow.register.spec import RegisterSpec
 from nasflow.registry._base import Registry, RegistryConflictError, Version
 from nasflow.registry.open import CHALLENGER, CHAMPION, open_registry, place
+from nasflow.serving import parity
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def run(
     Raises:
         RegistryConflictError: somebody else promoted a version since the evaluation.
         UserError: this version was the champion and has been rolled back; only a person may promote it again.
-        DocumentError: a file of the bundle is missing or changed.
+        DocumentError: a file of the bundle is missing or changed, or golden rows are answered otherwise than at export.
     """
     documents: Mapping[str, Dataset | Search | Model | Evaluation] = {
         "dataset": dataset,
@@ -48,6 +49,7 @@ def run(
     def produce(_place: Place) -> tuple[RegisteredModel, Mapping[str, bytes]]:
         registry = open_registry(uri, kind=spec.registry, server=spec.server)
         draft = draft_of(spec, dataset=dataset, search=search, model=model, evaluation=evaluation)
+        parity.check(draft.bundle_uri)  # the registry's copy is compared byte by byte
         version = registry.register(spec.name, draft)
         _point_challenger(registry, version)
         if evaluation.decision.promoted:

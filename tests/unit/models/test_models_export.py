@@ -104,6 +104,27 @@ def test_the_onnx_network_behind_the_numpy_transform_answers_the_same(bundles, k
     assert np.abs(answered - expected).max() / scale < 1e-5
 
 
+def test_a_network_that_answers_otherwise_is_neither_registered_nor_served(bundles, tmp_path, caplog):
+    import shutil
+
+    from nasflow.serving import parity
+    from nasflow.serving.bundle import Bundle
+
+    assert parity.check(str(bundles("table")[0]))
+    folder = shutil.copytree(bundles("table")[0], tmp_path / "bundle")
+    golden = json.loads((folder / "golden.json").read_text())
+    golden["predictions"][3] = golden["predictions"][3][::-1]
+    (folder / "golden.json").write_text(json.dumps(golden))
+    with pytest.raises(
+        DocumentError, match=r"network\.onnx: answers the golden rows with a difference of 0\.\d+ > 0\.0001"
+    ):
+        parity.check(str(folder))
+    assert Bundle.load(str(folder)).engine.name == "saved_model"
+    assert "the SavedModel serves, which is slower" in caplog.text
+    (folder / "network.onnx").unlink()
+    assert not parity.check(str(folder))
+
+
 def test_a_network_that_onnx_cannot_hold_or_that_answers_otherwise_is_left_out(tmp_path, monkeypatch, caplog):
     from nasflow.models import export, onnx_network
 
@@ -213,10 +234,11 @@ def test_a_regression_is_compared_in_standard_deviations():
 
 
 def test_export_refuses_a_graph_that_transforms_differently(tmp_path, monkeypatch):
-    from nasflow.models import export, served_graph
+    from nasflow.models import export
+    from nasflow.models.served import categorical
 
     schema, transform, golden = _case("table")
-    monkeypatch.setattr(served_graph, "MISSING_ID", 1)  # missing text would be served as unknown text
+    monkeypatch.setattr(categorical, "MISSING_ID", 1)  # missing text would be served as unknown text
     with pytest.raises(NasflowError, match="training and serving would disagree"):
         export.export(_model(schema, transform), tmp_path, schema=schema, transform=transform, golden=golden)
 
