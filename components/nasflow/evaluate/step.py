@@ -155,7 +155,13 @@ class _Judge:
         if np.isfinite(predicted).all():
             columns = read_raw_test(self._dataset) or {}
             parts = slices(
-                self._spec.metric, labels, predicted, columns=columns, classes=classes, weights=self._test.weights
+                self._spec.metric,
+                labels,
+                predicted,
+                columns=columns,
+                classes=classes,
+                weights=self._test.weights,
+                kinds={column.name: column.kind for column in self._schema.columns},
             )
             contents["slices.json"] = [dataclasses.asdict(part) for part in parts]
             images = self._test.inputs.get("image")

@@ -131,6 +131,16 @@ def findings(
                 f"{len(texts.top):,} most frequent are the vocabulary, the others share places by hash."
             )
             found.append(_note("vocabulary", text, column=name))
+    for name, lists in summary.lists.items():
+        if name not in schema.ignored:
+            found += _missing(name, lists.empty, lists.rows, what="empty")
+    for name, vectors in summary.vectors.items():
+        if vectors.incomplete and name not in schema.ignored:
+            text = (
+                f"Column {name!r} lacks a finite number in {vectors.incomplete:,} of {vectors.rows:,} training rows; "
+                "the mean of its place stands for it: an answer to what is no finite number would mean nothing."
+            )
+            found.append(_note("infinite", text, column=name))
     found += _unsure(schema)
     return weightiest_first(found)
 
@@ -304,14 +314,14 @@ def class_weights(summary: Summary, classes: Sequence[str]) -> tuple[float, ...]
     return tuple(sum(counts) / (present * count) if count else 1.0 for count in counts)
 
 
-def _missing(name: str, missing: int, rows: int) -> list[Finding]:
+def _missing(name: str, missing: int, rows: int, what: str = "missing") -> list[Finding]:
     if rows and missing / rows >= _MISSING_SHARE:
         return [
             Finding(
                 severity="note",
                 kind="missing",
                 column=name,
-                text=f"Column {name!r} is missing in {missing / rows:.0%} of the training rows.",
+                text=f"Column {name!r} is {what} in {missing / rows:.0%} of the training rows.",
                 numbers={"share": round(missing / rows, 6)},
                 remedy="The model is told where it is missing. If it will be there when the model is used, or the "
                 "other way round, leave the column out.",

@@ -112,6 +112,20 @@ def test_images_are_learned_and_saved_without_the_hypermodel(name: str, tmp_path
     assert predict(again, validation, TEN) == pytest.approx(answers, abs=1e-5)
 
 
+def test_rows_that_weigh_nothing_teach_nothing_and_are_not_scored() -> None:
+    space = space_of("build_model")
+    architecture = space.architecture(space.presets()[0])
+    honest = images(400)
+    lies = Tensors(inputs=honest.inputs, labels=(honest.labels + 1) % 8, weights=np.zeros(400))
+    rows = Tensors(inputs=honest.inputs, labels=honest.labels, weights=np.full(400, 9.0)).join(lies)
+    output = OutputSpec(classes=10, weights=(1.0,) * 9 + (2.0,))
+    model = build(architecture, DIGITS, output, seed=1)
+    epochs = fit(model, architecture.recipe, rows, output=output, epochs=6, seed=1, validation=rows)
+    right = predict(model, rows, output).argmax(1) == rows.labels
+    assert epochs[-1].score == right[:400].mean() > 0.9
+    assert right[400:].mean() < 0.1
+
+
 def test_the_same_seed_gives_the_same_training() -> None:
     space = space_of("build_model")
     architecture = space.architecture({**space.presets()[0], "dropout": "true"})

@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from nasflow.core import metrics
+from nasflow.core.bootstrap import weighted
 from nasflow.core.errors import OutOfMemoryError
 from nasflow.core.spec import Metric
 from nasflow.data.tensors import OutputSpec, Tensors
@@ -81,10 +82,10 @@ class _Course:
         """Scores an epoch; whether to go on."""
         score = log_loss = None
         if self._validation is not None and self._validation.rows:
-            labels = self._validation.labels
+            labels, weights = self._validation.labels, self._validation.weights
             predictions = predict(self._model, self._validation, self._output)
-            score = metrics.compute(self._metric, labels, predictions)
-            log_loss = None if self._output.classes is None else metrics.compute("log_loss", labels, predictions)
+            score = weighted(self._metric, labels, predictions, weights)
+            log_loss = None if self._output.classes is None else weighted("log_loss", labels, predictions, weights)
         known = math.nan if loss is None else float(loss)
         self.epochs.append(Epoch(number=number, loss=known, score=score, log_loss=log_loss, seconds=seconds))
         if self._patience is not None and score is not None:

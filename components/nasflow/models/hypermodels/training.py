@@ -65,8 +65,12 @@ def train(
     """
     options: dict[str, Any] = {"epochs": epochs, "callbacks": list(callbacks), "verbose": 0}
     if validation is not None and validation.rows:
-        options["validation_data"] = (_given(wrapped, validation), _targets(wrapped.inner, validation, output))
-    if output.weights:
+        held_out = (_given(wrapped, validation), _targets(wrapped.inner, validation, output))
+        options["validation_data"] = held_out if validation.weights is None else (*held_out, validation.weights)
+    if rows.weights is not None:  # Keras takes one of the two
+        of_class = np.asarray(output.weights or [1.0])[rows.labels.astype(np.int64) if output.weights else 0]
+        options["sample_weight"] = (rows.weights / rows.weights.mean() * of_class).astype(np.float32)
+    elif output.weights:
         options["class_weight"] = dict(enumerate(output.weights))
     x, y = _given(wrapped, rows), _targets(wrapped.inner, rows, output)
     while True:
