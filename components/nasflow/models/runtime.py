@@ -17,13 +17,25 @@ _BFLOAT16_SINCE = (8, 0)
 class Runtime:
     """One training's."""
 
-    xla: bool = False
-    """Compile the training step with XLA."""
+    xla: bool | None = None
+    """Compile the training step with XLA; None: where it pays, see `compiles`."""
     precision: Precision = "float32"
     """A Keras dtype policy. The output layer and the loss stay float32; float16 scales the loss."""
     steps_per_call: int | None = None
     """Steps that one call of the traced function takes at most; None: as many as the rows handed over hold."""
 
+    def compiles(self, steps: int) -> bool:
+        """Whether a training of so many steps is compiled with XLA.
+
+        Left open, it is on a GPU from `XLA_PAYS_STEPS` on. Measured on an H200 (CNN preset, Fashion-MNIST, batches of 64,
+        float32): 8.7 ms a step, most of it starting kernels one by one; compiled 1.9 ms, after 5 s of compiling (13 s in
+        bfloat16). On a CPU compiled steps are slower (research/auto.md: 6.1 against 4.4 CPU-seconds an epoch).
+        """
+        return self.xla if self.xla is not None else steps >= XLA_PAYS_STEPS and _capability() is not None
+
+
+XLA_PAYS_STEPS = 2_000
+"""What compiling costs, in steps that it makes faster."""
 
 PLAIN = Runtime()
 
@@ -31,10 +43,9 @@ PLAIN = Runtime()
 def resolve(section: RuntimeSection) -> Runtime:
     """The user's wishes, with what is left to us decided by the device.
 
-    ``xla: auto`` is off: compiling costs seconds an architecture, on a CPU the steps are slower, too (research/auto.md:
-    6.1 against 4.4 CPU-seconds an epoch), and on a GPU the trials of a search are too short to earn it back.
-    ``precision: auto`` is float32 on a CPU and on older GPUs, bfloat16 from compute capability 8.0 on. float16 is
-    never chosen by itself: its range is small enough for a sound training to overflow.
+    ``xla: auto`` is decided by each training (`Runtime.compiles`). ``precision: auto`` is float32 on a CPU and on older
+    GPUs, bfloat16 from compute capability 8.0 on. float16 is never chosen by itself: its range is small enough for a
+    sound training to overflow.
     """
     precision: Precision
     match section.precision:
@@ -47,7 +58,7 @@ def resolve(section: RuntimeSection) -> Runtime:
         case _:
             precision = "float32"
     steps = None if section.steps_per_call == "auto" else section.steps_per_call
-    return Runtime(xla=section.xla is True, precision=precision, steps_per_call=steps)
+    return Runtime(xla=None if section.xla == "auto" else section.xla, precision=precision, steps_per_call=steps)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The traced training step, its optimiser and the averaged weights."""
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from nasflow.models.mixing import Mixing
 from nasflow.models.optimizers import make_optimizer
 from nasflow.models.runtime import PLAIN, Runtime
 from nasflow.spaces.architecture import Recipe
+
+logger = logging.getLogger(__name__)
 
 _NOT_DECAYED = ("bias", "gamma", "beta")
 
@@ -58,6 +61,7 @@ class Trainer:
             if recipe.ema is not None
             else []
         )
+        self._compiled = runtime.compiles(steps)
         self._run = self._traced()
 
     @property
@@ -72,7 +76,16 @@ class Trainer:
         counts."""
         tensors = {name: tf.constant(values) for name, values in inputs.items()}
         # None for no weights: a graph of its own, in which nothing is multiplied.
-        return float(self._run(tensors, tf.constant(labels), None if weights is None else tf.constant(weights)))
+        rows = tensors, tf.constant(labels), None if weights is None else tf.constant(weights)
+        try:
+            return float(self._run(*rows))
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            if not self._compiled or self._runtime.xla is not None or int(self.optimizer.iterations):
+                raise
+            logger.warning("XLA cannot compile this model, so it is trained without: %s", str(error).splitlines()[0])
+            self._compiled = False
+            self._run = self._traced()
+            return float(self._run(*rows))
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -98,7 +111,7 @@ class Trainer:
     def _traced(self) -> Any:
         batch = self.batch
         # The step alone: its shapes are fixed, so that XLA compiles it once.
-        one = tf.function(self._step, jit_compile=True, autograph=False) if self._runtime.xla else self._step
+        one = tf.function(self._step, jit_compile=True, autograph=False) if self._compiled else self._step
         signature = {
             name: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for name, tensor in self.model.input.items()
         }

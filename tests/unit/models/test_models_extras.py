@@ -198,3 +198,31 @@ def test_safe_defaults_on_a_cpu():
     assert resolve(RuntimeSection()) == PLAIN
     chosen = RuntimeSection(xla=True, precision="bfloat16", steps_per_call=5)
     assert resolve(chosen) == Runtime(xla=True, precision="mixed_bfloat16", steps_per_call=5)
+
+
+def test_a_gpu_compiles_long_trainings_only(monkeypatch):
+    assert not Runtime().compiles(10**6)  # there is no GPU here
+    monkeypatch.setattr("nasflow.models.runtime._capability", lambda: (9, 0))
+    assert [Runtime().compiles(steps) for steps in (1_999, 2_000)] == [False, True]
+    assert Runtime(xla=True).compiles(1)
+    assert not Runtime(xla=False).compiles(10**6)
+
+
+@pytest.mark.parametrize("runtime", [Runtime(), Runtime(xla=True)])
+def test_what_xla_cannot_compile_is_trained_without_unless_it_was_asked_for(monkeypatch, caplog, runtime):
+    monkeypatch.setattr(Runtime, "compiles", lambda self, steps: True)
+    step = Trainer._step
+
+    def with_python(self, inputs, labels, weights=None):
+        loss = step(self, inputs, labels, weights)
+        return tf.ensure_shape(tf.py_function(lambda value: value, [loss], tf.float32), [])
+
+    monkeypatch.setattr(Trainer, "_step", with_python)
+    if runtime.xla:
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            train(runtime=runtime)
+        return
+    model, _ = train(runtime=runtime)
+    assert "XLA cannot compile this model" in caplog.text
+    monkeypatch.undo()
+    assert same(model, train()[0])

@@ -88,7 +88,8 @@ class RuntimeSection(Section):
     """How TensorFlow runs the trials."""
 
     xla: bool | Literal["auto"] = "auto"
-    """Compile training steps with XLA. `auto`: off; compiling costs more than a trial's epochs gain."""
+    """Compile training steps with XLA. `auto`: on GPUs, for trainings of 2,000 steps and more; elsewhere off. The final
+    training does the same."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: float32, on GPUs of compute capability 8.0 and above bfloat16. The final training is float32."""
     steps_per_call: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
