@@ -27,9 +27,9 @@ class Runtime:
     def compiles(self, steps: int) -> bool:
         """Whether a training of so many steps is compiled with XLA.
 
-        Left open, it is on a GPU from `XLA_PAYS_STEPS` on. Measured on an H200 (CNN preset, Fashion-MNIST, batches of 64,
-        float32): 8.7 ms a step, most of it starting kernels one by one; compiled 1.9 ms, after 5 s of compiling (13 s in
-        bfloat16). On a CPU compiled steps are slower (research/auto.md: 6.1 against 4.4 CPU-seconds an epoch).
+        Left open, it is on a GPU from `XLA_PAYS_STEPS` on. Measured on an H200 (CNN preset, Fashion-MNIST, batches of
+        64, float32): 8.7 ms a step, most of it starting kernels one by one; compiled 1.9 ms, after 5 s of compiling
+        (13 s in bfloat16). On a CPU compiled steps are slower (research/auto.md: 6.1 against 4.4 CPU-seconds an epoch).
         """
         return self.xla if self.xla is not None else steps >= XLA_PAYS_STEPS and _capability() is not None
 
