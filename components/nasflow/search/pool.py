@@ -132,7 +132,7 @@ class Pool:
         self._leaving: list[Handle] = []
         self._in_vain = 0
         self._arrivals, self._doorbell = Pipe(duplex=False)
-        self._arrived: list[tuple[int, Channel]] = []
+        self._arrived: list[tuple[int, int, Channel]] = []
         threading.Thread(target=self._accept, name="worker-door", daemon=True).start()
 
     def start(self, job: Job) -> None:
@@ -177,7 +177,7 @@ class Pool:
                 kind, content = channel.receive()
                 if kind != "hello":
                     raise ValueError(f"expected a hello, got {kind}")
-                self._arrived.append((int(content["index"]), channel))
+                self._arrived.append((int(content["index"]), int(content["pid"]), channel))
                 self._doorbell.send_bytes(b"!")
             except (AuthenticationError, EOFError, ValueError, KeyError, ConnectionError) as error:
                 logger.warning("a worker that dialled in was turned away: %s: %s", type(error).__name__, error)
@@ -186,9 +186,10 @@ class Pool:
 
     def _welcome(self) -> None:
         self._arrivals.recv_bytes()
-        index, channel = self._arrived.pop(0)
+        index, pid, channel = self._arrived.pop(0)
         worker = self._workers.get(index)
-        if worker is None or worker.channel is not None:  # of an earlier search, or one that was given up
+        expected = getattr(worker.handle, "pid", pid) if worker is not None else None
+        if worker is None or worker.channel is not None or pid != expected:  # one that was given up before it arrived
             channel.close()
             return
         worker.channel, worker.heard, self._in_vain = channel, time.monotonic(), 0

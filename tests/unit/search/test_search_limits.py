@@ -1,18 +1,25 @@
 """Limits and goals: budgets of devices and money, Pareto searches, measured limits, the cost model."""
 
+import math
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from nasflow.core.errors import UserError
 from nasflow.core.spec import BudgetSection, ConstraintsSection, ExperimentSpec, SearchSection
+from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.search import returned, step
 from nasflow.search.budget import Budget
 from nasflow.search.cost_model import calibrate
 from nasflow.search.ledger import Ledger, Record
+from nasflow.search.limits import Limits
+from nasflow.search.oracle import make_oracle
+from nasflow.search.pareto import hypervolume
 from nasflow.search.selection import select_front
 from nasflow.search.spec import SearchSpec
-from nasflow.search.study import oriented
+from nasflow.search.study import Study, oriented
+from nasflow.spaces.mlp import MlpSpace
 
 
 def trial(number, accuracy, parameters, **more):
@@ -209,3 +216,42 @@ def test_latency_and_size_are_those_of_the_export(tmp_path):
         assert 0 < candidate.measures["latency_ms"] <= 200
         assert candidate.parameters * 4 / 1e6 < candidate.measures["size_mb"] <= 50
         assert candidate.measures["memory_mb"] <= 10
+
+
+def front_of(strategy, seed, folder):
+    """Hypervolume over (score, −log10 parameters) of 50 trials whose score grows with the size and with good genes."""
+    objectives = ("accuracy", "parameters")
+    ledger = Ledger(str(folder / f"{strategy}{seed}"))
+    inputs, output = InputSpec(numeric=4), OutputSpec(classes=3)
+    space = MlpSpace(inputs=inputs, output=output)
+    study = Study(
+        space=space,
+        limits=Limits(space, ConstraintsSection(), inputs=inputs, output=output),
+        ledger=ledger,
+        budget=Budget(BudgetSection(trials=50), 9, ledger),
+        metric="accuracy",
+        inputs=inputs,
+        output=output,
+        seed=seed,
+        objectives=objectives,
+    )
+    oracle = make_oracle(strategy, study)
+    while (record := oracle.next()) is not None:
+        size = math.log10(record.costs["parameters"] + 1)
+        genes = abs(math.log10(record.values["learning_rate"] / 3e-3)) + 0.5 * (record.values["schedule"] != "cosine")
+        score = 1 - 0.5 * math.exp(-size / 2) - 0.1 * genes
+        ledger.end(record.trial_id, "completed", score=score, metrics={"accuracy": score}, epochs=9)
+        oracle.settle(record.trial_id)
+    assert all(result.scores for result in study.history)
+    points = np.array([oriented(record, objectives) for record in ledger.ended])
+    points[:, 1] = -np.log10(-points[:, 1])
+    return hypervolume(points, np.array([0.0, -7.0]))
+
+
+def test_strategies_that_see_ranks_cover_more_than_random_search(tmp_path):
+    covered = {
+        strategy: np.mean([front_of(strategy, seed, tmp_path) for seed in range(4)])
+        for strategy in ("random", "auto", "genetic")
+    }
+    assert covered["auto"] > covered["random"]
+    assert covered["genetic"] > covered["random"]
