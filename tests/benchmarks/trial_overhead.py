@@ -203,7 +203,12 @@ def one(column, trials, epochs):
 def memory(trials):
     """Resident memory of the process that trains, after each trial; 25 in the search's own process, then others'."""
     seen = []
-    engine(trials, 3, after=25, note=lambda outcome: seen.append(outcome.memory_mb))
+
+    def note(outcome):
+        seen.append(outcome.memory_mb)
+        print(f"{len(seen)} {seen[-1]:.0f} MB", file=sys.stderr, flush=True)
+
+    engine(trials, 3, after=25, note=note)
     first, later = seen[:25], seen[25:]
     print(f"own process   first {first[0]:.0f} MB, after 25 trials {first[-1]:.0f} MB")
     each = [later[start : start + 25] for start in range(0, len(later), 25)]
@@ -235,6 +240,7 @@ def main():
             command += ["--epochs", str(given.epochs)]
             found = subprocess.run(command, env={**os.environ, **threads}, capture_output=True, text=True, check=True)
             times[column].append(float(found.stdout.splitlines()[-1]))
+            print(f"{column}: {1000 * times[column][-1]:.0f} CPU-ms a trial", file=sys.stderr, flush=True)
     middle = {column: statistics.median(values) for column, values in times.items()}
     print(f"{given.trials} trials of {given.epochs} epochs, median of {given.rounds} rounds, one thread\n")
     print("| | CPU-ms a trial | against plain Keras |\n| --- | --- | --- |")
