@@ -36,7 +36,8 @@ def make_runner(name: str, experiment: ExperimentSpec, *, work_dir: str, run_id:
         path = str(local_path(registry).expanduser().absolute())
         Path(path).mkdir(parents=True, exist_ok=True)
         mounts.append(Mount(path, path, type="bind"))
-    local_only = is_local(work_dir) and is_local(registry or "") and not _remote(experiment)
+    mirrored = experiment.register_.server is not None  # a server to speak to
+    local_only = is_local(work_dir) and is_local(registry or "") and not _remote(experiment) and not mirrored
     return local.DockerRunner(
         user=f"{os.getuid()}:{os.getgid()}",  # files on the host stay the caller's own
         mounts=mounts,

@@ -23,7 +23,15 @@ MODULES = {
         "tensorboard",
         "tensorflow",
     ],
-    "ops": ["nasflow.register.step", "nasflow_pipelines.hold"],
+    "ops": [
+        "nasflow.register.step",
+        "nasflow.registry.kubeflow",
+        "nasflow.registry.mlflow",
+        "nasflow.retrain.weigh",
+        "nasflow_pipelines.hold",
+        "nasflow_pipelines.retrain_tasks",
+        "mlflow",
+    ],
     "server": ["nasflow.deploy.step", "nasflow.serving.server", "kserve", "tensorflow"],
 }
 ABSENT = {

@@ -42,8 +42,8 @@ def champion_to_beat(registry: Registry, name: str, bundle_digest: str) -> Versi
     if version.bundle_digest != bundle_digest:
         return version
     moves = [move for move in registry.history(name) if move.alias == CHAMPION and move.to_version == champion]
-    first = next(move for move in moves if move.kind == "promote")
-    return None if first.from_version is None else registry.get(name, version=first.from_version)
+    before = next((move.from_version for move in moves if move.kind == "promote"), None)
+    return None if before is None else registry.get(name, version=before)
 
 
 def predictions(version: Version, dataset: Dataset, schema: Schema, test: Tensors) -> Array:

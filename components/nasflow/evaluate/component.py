@@ -21,7 +21,7 @@ def evaluate(
     classification_metrics: Output[ClassificationMetrics],
     report: Output[HTML],
 ) -> NamedTuple("Outputs", [("promoted", bool)]):  # type: ignore[valid-type]  # how kfp wants named outputs
-    """Judges the model on the held-out test set, once, against the baselines.
+    """Judges the model on the held-out test set, once, against the baselines and the registry's champion.
 
     Args:
         spec: The ExperimentSpec as JSON or YAML (`nasflow schema` prints its JSON schema).

@@ -23,12 +23,14 @@ WANTED = {
     "beam": {"apache-beam", "pillow", "scikit-learn"},
     "dataflow": {"apache-beam", "google-apitools", "pillow", "pip"},
     "kfp": {"kfp"},
+    "registries": {"mlflow-skinny", "model-registry"},
 }
 ONLY_IN = {
     "apache-beam": {"all", "all-gpu", "beam", "dataflow"},
     "google-apitools": {"dataflow"},
     "kserve": {"all", "all-gpu", "server"},
     "docker": {"all", "all-gpu"},
+    "mlflow-skinny": {"all", "all-gpu", "registries"},
     "kfp-kubernetes": {"all", "all-gpu"},
     "nvidia-cudnn-cu12": {"all-gpu", "gpu"},
     "tensorflow": {"all-gpu", "gpu"},
