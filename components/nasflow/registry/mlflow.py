@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+from nasflow.core.errors import UserError
 from nasflow.core.storage import is_local
 from nasflow.registry._base import Version
 from nasflow.registry.mirror import MirrorError, Shown
@@ -30,9 +31,16 @@ class MlflowMirror:
         for name, value in _RETRIES.items():
             os.environ.setdefault(name, value)  # the client reads nothing else
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
         self.address = server
-        self._client = MlflowClient(tracking_uri=server, registry_uri=server)
+        try:
+            self._client = MlflowClient(tracking_uri=server, registry_uri=server)
+        except MlflowException as error:
+            raise UserError(
+                f"register.server: this MLflow client cannot use {server!r}; name a tracking server, "
+                "http(s)://HOST:PORT (a database needs the whole package: pip install mlflow)"
+            ) from error
 
     def shown(self, name: str) -> Shown:
         """What it has now."""

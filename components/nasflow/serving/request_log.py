@@ -144,7 +144,11 @@ class RequestLog:
             dropped, self._dropped = self._dropped, 0
             try:
                 files.write(self._line(item, dropped))
-            except OSError as error:  # a full disk must not stop the answers
+            except (
+                OSError,
+                TypeError,
+                ValueError,
+            ) as error:  # a full disk, or what JSON cannot hold: the answers go on
                 self._dropped += dropped + 1
                 logger.warning("request log: %s: %s", self._settings.folder, error)
         files.close()

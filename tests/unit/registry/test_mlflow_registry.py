@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 from tests.unit.registry.test_kubeflow_registry import draft
 
-from nasflow.core.errors import TryAgainError
+from nasflow.core.errors import TryAgainError, UserError
 from nasflow.registry.file import FileRegistry
 from nasflow.registry.mirror import MirroredRegistry
 from nasflow.registry.mlflow import MlflowMirror
@@ -127,3 +127,8 @@ def test_a_server_that_is_not_there_is_said_within_a_minute(tmp_path):
     with pytest.raises(TryAgainError, match=r"version 1 is registered at .*http://127.0.0.1:9 refused"):
         registry.register("fashion", draft(tmp_path, "a"))
     assert time.monotonic() - started < 60
+
+
+def test_an_address_that_no_client_can_use_is_the_users_mistake():
+    with pytest.raises(UserError, match=r"register.server: this MLflow client cannot use 'ftp://x'"):
+        MlflowMirror("ftp://x")

@@ -99,3 +99,11 @@ def test_a_queue_that_is_full_drops_and_says_so(tmp_path, monkeypatch):
     log._thread.start()
     log.close()
     assert [record.dropped for record in read([str(tmp_path)])] == [4]
+
+
+def test_what_json_cannot_hold_is_counted_and_the_log_goes_on(tmp_path):
+    log = logged(tmp_path)
+    log.answered({"x": np.array([1 + 2j])}, np.zeros(1, np.float32))
+    log.answered({"x": np.zeros(1)}, np.zeros(1, np.float32))
+    log.close()
+    assert [record.dropped for record in read([str(tmp_path)])] == [1]

@@ -19,7 +19,8 @@ class RegisterSection(Section):
     uri: str | None = None
     """The registry's folder or `gs://` prefix; left out: `WORK_DIR/registry`."""
     server: str | None = None
-    """`kubeflow`, `mlflow`: the server, `http(s)://HOST:PORT`; for `mlflow` any tracking URI (`sqlite:///mlflow.db`)."""
+    """`kubeflow`, `mlflow`: the server, `http(s)://HOST:PORT`. For `mlflow` also a database (`sqlite:///mlflow.db`),
+    where the whole package `mlflow` is installed; images have its client only."""
 
     @model_validator(mode="after")
     def _names_its_server(self) -> Self:
