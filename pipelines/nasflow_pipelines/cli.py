@@ -52,7 +52,7 @@ def main() -> None:
 
 
 # As nasflow.core.spec.TASKS, which would load pydantic for `nasflow --help`; a test compares them.
-_TASKS = ("image_classification", "tabular_classification", "tabular_regression")
+_TASKS = ("image_classification", "text_classification", "tabular_classification", "tabular_regression")
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a key of FILE.")

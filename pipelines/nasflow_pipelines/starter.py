@@ -4,14 +4,39 @@ from nasflow.core.spec import CLASSIFICATION_METRICS, REGRESSION_METRICS, Task
 
 _SAMPLES: dict[Task, tuple[str, str]] = {
     "image_classification": ("sample:digits", "target"),
+    "text_classification": ("sample:docstrings", "target"),
     "tabular_classification": ("sample:breast_cancer", "target"),
     "tabular_regression": ("sample:diabetes", "target"),
 }
 
 _SPACES: dict[Task, str] = {
     "image_classification": "cnn",
+    "text_classification": "auto",
     "tabular_classification": "mlp",
     "tabular_regression": "mlp",
+}
+
+
+_OTHERS: dict[Task, str] = {
+    "image_classification": "cnn",
+    "text_classification": "text, multimodal (with other columns), auto",
+    "tabular_classification": "mlp",
+    "tabular_regression": "mlp",
+}
+
+_TABLE = "Parquet, CSV, JSON lines, .npz"
+_FORMS: dict[Task, str] = {
+    "image_classification": "Parquet, CSV, .npz, IDX images, a folder of one image folder a class",
+    "text_classification": "Parquet, CSV, JSON lines, .txt of `__label__CLASS text` lines, a folder of text folders",
+    "tabular_classification": _TABLE,
+    "tabular_regression": _TABLE,
+}
+_MORE: dict[Task, str] = {
+    "image_classification": "  # image_size: 64                # height and width that images are resized to\n",
+    "text_classification": """\
+  # text: body                    # the column (or columns) of texts; left out, found by their length
+  # columns: {body: {length: 256, vocabulary: 20000, oov_buckets: 0}}  # tokens that the model sees, and knows
+""",
 }
 
 
@@ -28,7 +53,7 @@ name: {name}                     # names the run, the pipeline and the model
 task: {task}
 
 data:
-  # Parquet, CSV, .npz, IDX images, a folder of one image folder a class, or sample:NAME; a path or gs://
+  # {_FORMS[task]}, or sample:NAME; a path or gs://
   train: {_quoted(data or sample)}
   # test: path/to/test.csv        # a test set of its own; else split.test of the rows are held out
   label: {_quoted(label or column)}  # the column to predict
@@ -36,7 +61,7 @@ data:
   # columns: {{zip: {{kind: categorical}}, day: {{format: "%d/%m/%Y"}}, price: {{scaling: log}}}}   # known better
   # weight: count                 # how much each row counts
   split: {{validation: 0.1, test: 0.2}}
-{"  # image_size: 64                # height and width that images are resized to" + chr(10) if image else ""}
+{_MORE.get(task, "")}
 objective: {objective}               # {", ".join(metrics)}
 
 # constraints:                    # hard limits on what the search may return
@@ -44,7 +69,7 @@ objective: {objective}               # {", ".join(metrics)}
 #   flops: 50M
 
 search:
-  space: {_SPACES[task]}                      # {"cnn" if image else "mlp"}, or package.module:factory
+  space: {_SPACES[task]}                      # {_OTHERS[task]}, or package.module:factory
   strategy: auto                  # auto, random, evolution, hyperband, bayesian, or package.module:factory
   budget:                         # it ends at whichever limit comes first
     trials: 20

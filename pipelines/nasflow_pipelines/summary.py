@@ -105,7 +105,7 @@ class Summary(_Part):
     baseline: dict[str, Estimate] | None = None
     """The same for the hand-made network."""
     other_baselines: dict[str, dict[str, Estimate]] | None = None
-    """The same for further baselines: for tables, `tree`."""
+    """The same for further baselines: for tables, `tree`; for texts, `tfidf_linear`."""
     champion: Champion | None = None
     """The version that was in production, on the same test rows; null where there was none."""
     decision: Decision | None = None

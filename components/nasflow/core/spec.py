@@ -115,7 +115,8 @@ class ExperimentSpec(Section):
     name: Name = "experiment"
     """Lower-case letters, digits and dashes: names the run, the pipeline and the model."""
     task: Task
-    """`image_classification`, `tabular_classification` or `tabular_regression`."""
+    """`image_classification`, `text_classification`, `tabular_classification` or `tabular_regression`. Tables may hold
+    texts (and, by `data.image`, an image) beside numbers and categories; text_classification insists on a text."""
     data: DataSection
     """Data and label."""
     preprocess: PreprocessSection = PreprocessSection()
@@ -164,10 +165,12 @@ class ExperimentSpec(Section):
     @model_validator(mode="after")
     def _data_fits_task(self) -> Self:
         split, optimise = self.data.split, self.data.optimise
-        if self.data.image is not None and self.task != "image_classification":
-            raise ValueError(f"data.image: {self.data.image!r} is for task image_classification, got {self.task}")
         if self.data.image is not None and self.data.image == self.data.label:
             raise ValueError(f"data.image: {self.data.image!r} is the label; name the column of the images")
+        if self.data.text and self.task == "image_classification":
+            raise ValueError(
+                f"data.text: {self.data.text[0]!r} is no image; with texts set task: tabular_classification"
+            )
         if split.key == self.data.label:
             raise ValueError(f"data.split.key: {split.key!r} is the label; to keep its classes' shares: by: stratified")
         if self.task == "tabular_regression" and split.by == "stratified":

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.data.tensors import InputSpec, OutputSpec, Tensors
+from nasflow.spaces.multimodal import kinds
 
 Array = NDArray[Any]
 
@@ -27,17 +28,21 @@ def hand_made(
     """Trains the network and predicts the test rows: probabilities float64 [rows, classes], or targets [rows].
 
     Images: `image_network`, 10 epochs on train + validation. Tables: `table_network` on train, at most 100 epochs,
-    stopped after 10 without progress on validation, best weights kept.
+    stopped after 10 without progress on validation, best weights kept. Texts, and several kinds of input:
+    `text_baselines.text_network`, trained like tables.
     """
     import keras
 
     keras.utils.set_random_seed(seed)
     options: dict[str, Any]
-    if inputs.image is not None:
+    if inputs.image is not None and len(kinds(inputs)) == 1:
         model, rows, options = image_network(inputs, output), train.join(validation), {"epochs": IMAGE_EPOCHS}
     else:
         stop = keras.callbacks.EarlyStopping(patience=TABLE_PATIENCE, restore_best_weights=True)
-        model, rows = table_network(inputs, output), train
+        from nasflow.evaluate.text_baselines import text_network
+
+        make = table_network if kinds(inputs) == ("table",) else text_network
+        model, rows = make(inputs, output), train
         held_out = (dict(validation.only(model.input).inputs), _targets(validation, output), _weights(validation))
         options = {"epochs": TABLE_EPOCHS, "callbacks": [stop], "validation_data": held_out}
     regression = output.classes is None

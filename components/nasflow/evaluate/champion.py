@@ -59,6 +59,8 @@ def predictions(version: Version, dataset: Dataset, schema: Schema, test: Tensor
         raise IncomparableError(f"its bundle cannot be loaded ({error})") from error
     columns = _matched_columns(bundle.schema, schema)
     places = _class_places(bundle.schema, schema)
+    if bundle.schema.image is not None and len(bundle.schema.columns) > 1:
+        raise IncomparableError("it looks at images and other columns together, whose raw test rows are not kept")
     raw = _images(bundle.schema, test) if bundle.schema.image is not None else _table(columns, dataset, test.rows)
     parts = [
         np.asarray(bundle.predict({name: values[start : start + _BATCH] for name, values in raw.items()}), np.float64)

@@ -34,12 +34,14 @@ def decide(
     baseline: Estimate | None,
     gain: Gain,
     tree: Gain | None = None,
+    tfidf: Gain | None = None,
     champion: Rival | None = None,
 ) -> Decision:
     """Promoted if and only if the gain over the hand-made network is at least `min_gain` (NaN never is) and, where
     there is a champion that can be compared, the gain over it is at least its own.
 
-    Intervals and the trees inform; they do not decide. `model` and `baseline` are None where the metric has no value.
+    Intervals, trees and linear models inform; they do not decide. `model` and `baseline` are None where the metric
+    has no value.
     """
     if model is None:
         why = "a prediction is not finite, or only one class occurs"
@@ -57,8 +59,9 @@ def decide(
         beaten, said = _against_champion(metric, champion)
         promoted = promoted and beaten
         reasons += said
-    if tree is not None and math.isfinite(tree.value):
-        reasons.append(_against_trees(metric, tree))
+    for who, other in (("a boosted tree ensemble", tree), ("a linear model on TF-IDF", tfidf)):
+        if other is not None and math.isfinite(other.value):
+            reasons.append(_against(who, metric, other))
     return Decision(promoted=promoted, reasons=tuple(reasons))
 
 
@@ -81,14 +84,14 @@ def _verdict(gain: Gain, key: str, least: float, *, promoted: bool) -> str:
     return f"The gain of {gain.value:+.4g} {verdict} {key} = {least:g}: {'promoted' if promoted else 'not promoted'}."
 
 
-def _against_trees(metric: Metric, gain: Gain) -> str:
+def _against(who: str, metric: Metric, gain: Gain) -> str:
     if gain.value < 0:
         sure = "" if gain.significant else ", though not significantly"
         return (
-            f"A boosted tree ensemble is better by {-gain.value:.4g} {metric}{sure} "
+            f"{who[0].upper()}{who[1:]} is better by {-gain.value:.4g} {metric}{sure} "
             f"(95 % interval of the model's gain {_interval(gain)}): consider it. It does not enter the decision."
         )
-    return f"Against a boosted tree ensemble the model is {_compared(gain)}. It does not enter the decision."
+    return f"Against {who} the model is {_compared(gain)}. It does not enter the decision."
 
 
 def _compared(gain: Gain) -> str:

@@ -19,6 +19,7 @@ _MOST_SLICES = 10
 _NAMES = {
     "hand_made": "hand-made network",
     "tree": "boosted trees",
+    "tfidf_linear": "TF-IDF + linear model",
     "champion": "champion",
     "original": "same network, original data",
 }

@@ -21,7 +21,7 @@ from nasflow.data.golden import read_golden
 from nasflow.data.raw import raw_batch
 from nasflow.data.raw_test import read_raw_test
 from nasflow.data.reader import read, read_schema, read_transform
-from nasflow.evaluate import baselines, original
+from nasflow.evaluate import baselines, original, text_baselines
 from nasflow.evaluate.champion import IncomparableError, champion_to_beat, predictions
 from nasflow.evaluate.curves import thresholded
 from nasflow.evaluate.decision import Rival, decide
@@ -35,6 +35,7 @@ from nasflow.registry._base import Version
 from nasflow.registry.open import place as registry_place
 from nasflow.registry.open import truth
 from nasflow.serving.bundle import Bundle
+from nasflow.spaces.multimodal import kinds
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ Array = NDArray[Any]
 
 HAND_MADE = "hand_made"
 TREE = "tree"
+TFIDF = "tfidf_linear"
 
 
 def run(spec: EvaluateSpec, *, dataset: Dataset, model: Model, work_dir: str, output: str) -> Evaluation:
@@ -117,6 +119,7 @@ class _Judge:
             baseline=baseline.get(spec.metric),
             gain=gains[HAND_MADE],
             tree=gains.get(TREE),
+            tfidf=gains.get(TFIDF),
             champion=None if champion is None else _rival(champion, spec),
         )
         found = self._against_original(predicted)
@@ -252,7 +255,12 @@ class _Judge:
             "output": self._transform.output,
             "seed": self._spec.seed,
         }
-        makers = {HAND_MADE: baselines.hand_made} | ({} if self._transform.image else {TREE: baselines.tree})
+        has = kinds(self._transform.inputs)
+        makers = {HAND_MADE: baselines.hand_made}
+        if "table" in has:
+            makers[TREE] = baselines.tree
+        if "text" in has:
+            makers[TFIDF] = text_baselines.tfidf_linear
         rivals: dict[str, Array] = {}
         for name, make in makers.items():
             predict = functools.partial(make, train, validation, self._test, **options)

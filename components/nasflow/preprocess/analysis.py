@@ -25,6 +25,7 @@ from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.distinct import Distinct
 from nasflow.preprocess.inspection import Inspection
 from nasflow.preprocess.near import NearImages
+from nasflow.preprocess.near_texts import NearTexts
 from nasflow.preprocess.nested_analyzers import ListCounts, VectorMoments
 from nasflow.preprocess.parked import collect, park
 from nasflow.preprocess.plan import Plan
@@ -44,6 +45,8 @@ from nasflow.preprocess.summary import (
     Summary,
     VectorSummary,
 )
+from nasflow.preprocess.text_summary import text_summaries
+from nasflow.preprocess.token_counts import TokenCounts
 
 _SAMPLE_PICTURES = 24
 _PICTURE_PIXELS = 128 * 128
@@ -64,6 +67,7 @@ class Analysis:
     categorical: dict[str, Counts] = dataclasses.field(default_factory=dict)
     lists: dict[str, ListCounts] = dataclasses.field(default_factory=dict)
     vectors: dict[str, VectorMoments] = dataclasses.field(default_factory=dict)
+    texts: dict[str, dict[str, TokenCounts]] = dataclasses.field(default_factory=dict)
     weights: dict[str, Moments] = dataclasses.field(default_factory=dict)
     pixels: Pixels | None = None
     classes: dict[str, Counts] = dataclasses.field(default_factory=dict)
@@ -72,6 +76,7 @@ class Analysis:
     parked: tuple[str, ...] = ()
     """Objects with the fingerprints of parts that sent theirs away; see `nasflow.preprocess.parked`."""
     near: NearImages = dataclasses.field(default_factory=NearImages)
+    near_texts: NearTexts = dataclasses.field(default_factory=NearTexts)
     inspection: Inspection = dataclasses.field(default_factory=lambda: Inspection({}))
     pictures: Sample = dataclasses.field(default_factory=lambda: Sample(_SAMPLE_PICTURES))
     golden: Sample = dataclasses.field(default_factory=lambda: Sample(2 * GOLDEN_ROWS))
@@ -88,6 +93,9 @@ class Analysis:
         found.vectors = {
             column.name: VectorMoments.of(column.length or 0) for column in plan.columns if column.kind == "vector"
         }
+        texts = tuple(column.name for column in plan.columns if column.kind == "text")
+        found.texts = {name: {split: TokenCounts() for split in SPLITS} for name in texts}
+        found.near_texts = NearTexts(columns=texts)
         found.weights = {split: Moments() for split in SPLITS} if plan.weight is not None else {}
         found.pixels = Pixels.of(plan.image.channels) if plan.image else None
         regression = plan.task == "tabular_regression"
@@ -107,6 +115,7 @@ class Analysis:
         self.fingerprints[role].update(rows.fingerprints, label_bits(rows.labels))
         self.inspection.update(rows, places, ranks)
         self.near.update(rows, places, ranks)
+        self.near_texts.update(rows, places, ranks)
         kinds = {column.name: column.kind for column in self.plan.columns}
         for number, name in enumerate(SPLITS):
             chosen = np.flatnonzero(places == number)
@@ -126,6 +135,8 @@ class Analysis:
             self.classes[name].update(labels)
         if rows.weights is not None:
             self.weights[name].update(rows.weights[chosen])
+        for column, counted in self.texts.items():
+            counted[name].update(rows.raw[column].take(chosen).text())
 
     def _update_train(self, rows: CleanRows, ranks: NDArray[np.uint64]) -> None:
         for column, moments in self.numeric.items():
@@ -158,6 +169,8 @@ class Analysis:
         _merge(self.categorical, other.categorical)
         _merge(self.lists, other.lists)
         _merge(self.vectors, other.vectors)
+        for name, counted in self.texts.items():
+            _merge(counted, other.texts[name])
         _merge(self.weights, other.weights)
         _merge(self.classes, other.classes)
         _merge(self.targets, other.targets)
@@ -167,6 +180,7 @@ class Analysis:
             self.pixels.merge(other.pixels)
         self.inspection.merge(other.inspection)
         self.near.merge(other.near)
+        self.near_texts.merge(other.near_texts)
         self.pictures.merge(other.pictures)
         self.golden.merge(other.golden)
 
@@ -186,6 +200,12 @@ class Analysis:
             categorical={name: _categorical(counts) for name, counts in self.categorical.items()},
             lists={name: _list(lists) for name, lists in self.lists.items()},
             vectors={name: _vector(moments) for name, moments in self.vectors.items()},
+            texts={
+                column.name: text_summaries(self.texts[column.name], column)
+                for column in self.plan.columns
+                if column.name in self.texts
+            },
+            near_texts=self.near_texts.found(),
             weights={name: _numeric(moments) for name, moments in self.weights.items()},
             image=_image(self.pixels) if self.pixels else None,
             classes={name: dict(sorted(counts.values.items())) for name, counts in self.classes.items()},

@@ -85,14 +85,15 @@ def clean(batch: RowBatch, plan: Plan, role: Role = "train", encoder: Encoder | 
     labels = _labels(batch, plan, bad, encoder)
     raw: dict[str, Any] = {}
     images = None
-    if plan.image is None:
-        for column in plan.columns:
-            values = batch.columns.column(column.name)
-            found = read_column(values, column, csv=plan.csv, encoder=encoder)
-            for wrong, reason in found.wrong:
-                bad.add(wrong, column.name, values, reason)
-            raw[column.name] = found.raw
-    else:
+    for column in plan.columns:
+        if column.kind == "image":
+            continue
+        values = batch.columns.column(column.name)
+        found = read_column(values, column, csv=plan.csv, encoder=encoder)
+        for wrong, reason in found.wrong:
+            bad.add(wrong, column.name, values, reason)
+        raw[column.name] = found.raw
+    if plan.image is not None:
         raw[IMAGE], images = _images(batch, plan.image, bad)
     keys = None
     if plan.key is not None and role == "train":  # a test file is not split
@@ -117,10 +118,10 @@ def clean(batch: RowBatch, plan: Plan, role: Role = "train", encoder: Encoder | 
 
 def _fingerprints(raw: Mapping[str, Any], rows: int) -> NDArray[np.uint64]:
     image = raw.get(IMAGE)
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-        return split.fingerprint_images(image)
-    if isinstance(image, np.ndarray) and image.dtype == object:
-        return split.fingerprint_files(image)
+    if isinstance(image, np.ndarray) and image.dtype in (np.uint8, object):
+        prints = (split.fingerprint_images if image.dtype == np.uint8 else split.fingerprint_files)(image)
+        others = {name: values for name, values in raw.items() if name != IMAGE}
+        return split.joined(prints, _fingerprints(others, rows)) if others else prints
     flat = {name: values for name, values in raw.items() if not _is_vector(values)}
     for name, values in raw.items():
         if _is_vector(values):

@@ -23,11 +23,13 @@ RECORD = np.dtype([("row", "<u8"), ("label", "<u8"), ("piece", "<u4"), ("place",
 OPTIONAL, KEPT, TEST_FILE = 0, 1, 2
 """A training or validation row; a test row that was split off; a row of the test file."""
 DROP = np.dtype([("place", "<u4"), ("reason", "u1")])
-REPEATS, IN_TEST, CONFLICTS = range(3)
+REPEATS, IN_TEST, CONFLICTS, NEARLY_REPEATS, NEAR_TEST = range(5)
 REASONS = (
     DROPPED + "repeats an earlier row",
     DROPPED + "its features are in the test rows",
     DROPPED + "its features have another label more often",
+    DROPPED + "its text nearly repeats an earlier row's",
+    DROPPED + "its text nearly repeats a test row's",
 )
 _COUNT = struct.Struct("<Q")
 
@@ -98,10 +100,10 @@ def read_groups(uri: str, first: int, stop: int, dtype: np.dtype[np.void]) -> ND
 
 
 def dropped_places(uris: Sequence[str], piece: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """A piece's places to drop, ascending, and the reasons."""
+    """A piece's places to drop, ascending, and the reasons; of several reasons that of the object named first."""
     parts = [read_groups(uri, piece, piece + 1, DROP) for uri in uris]
     found = np.concatenate(parts) if parts else np.empty(0, DROP)
-    found = found[np.argsort(found["place"], kind="stable")]
+    found = found[np.unique(found["place"], return_index=True)[1]]
     return found["place"].astype(np.int64), found["reason"]
 
 

@@ -15,7 +15,8 @@ from nasflow.preprocess.fitting._base import Facts, Fitted
 from nasflow.preprocess.fitting.families import FITTERS
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.planned import PlannedColumn
-from nasflow.preprocess.summary import Summary
+from nasflow.preprocess.sources._base import IMAGE
+from nasflow.preprocess.summary import NumericSummary, Summary
 
 _MAX_FRACTIONAL_CLASSES = 1000
 
@@ -47,6 +48,8 @@ def fit(plan: Plan, summary: Summary, data: DataSection, *, hidden: Mapping[str,
         columns.append(_column(column, fitted))
         for field, made in fitted.transforms.items():
             families.setdefault(field, []).append(made)
+    texts = enumerate(families.get("text", []))
+    families["text"] = [made.model_copy(update={"place": place}) for place, made in texts]
     if not columns:
         raise DataError(f"{data.train}: no column is left to learn from: {ignored}")
     schema = Schema(
@@ -137,18 +140,16 @@ def _check_weights(plan: Plan, summary: Summary) -> None:
 def _useless(column: PlannedColumn, summary: Summary) -> str | None:
     name = column.name
     if name in summary.numeric:
-        found = summary.numeric[name]
-        if not found.count:
-            return "no finite value in the training rows"
-        if found.min is not None and found.min == found.max and not found.missing + found.non_finite:
-            shown = iso_text(found.min) if column.kind == "datetime" else f"{found.min:g}"
-            return f"constant: {shown} in every training row"
-    elif name in summary.categorical:
+        return _useless_numbers(column, summary.numeric[name])
+    if name in summary.categorical:
         texts = summary.categorical[name]
         if not texts.count:
             return "no value in any training row"
         if texts.distinct == 1 and not texts.missing:
             return f"constant: {texts.top[0][0]!r:.60} in every training row"
+    elif name in summary.texts:
+        if not summary.texts[name]["train"].tokens:
+            return "no word in any training row"
     elif name in summary.lists:
         if not summary.lists[name].elements.count:
             return "no element in any training row"
@@ -158,6 +159,15 @@ def _useless(column: PlannedColumn, summary: Summary) -> str | None:
             return "no finite number in the training rows"
         if not any(places.std) and not places.incomplete:
             return "constant: the same numbers in every training row"
+    return None
+
+
+def _useless_numbers(column: PlannedColumn, found: NumericSummary) -> str | None:
+    if not found.count:
+        return "no finite value in the training rows"
+    if found.min is not None and found.min == found.max and not found.missing + found.non_finite:
+        shown = iso_text(found.min) if column.kind == "datetime" else f"{found.min:g}"
+        return f"constant: {shown} in every training row"
     return None
 
 
@@ -199,7 +209,7 @@ def _image_transform(plan: Plan, summary: Summary) -> ImageTransform | None:
     if plan.image is None or summary.image is None:
         return None
     return ImageTransform(
-        name=plan.columns[0].name,
+        name=IMAGE,
         height=plan.image.target_height,
         width=plan.image.target_width,
         channels=plan.image.channels,

@@ -24,6 +24,7 @@ from nasflow.preprocess import cells
 from nasflow.preprocess.moments import FORMATS, read_dates
 from nasflow.preprocess.nested import json_lists, lengths
 from nasflow.preprocess.planned import PlannedColumn
+from nasflow.preprocess.prose import prose
 from nasflow.preprocess.reading import read_column
 
 _NUMERIC_SHARE = 0.99
@@ -77,6 +78,8 @@ def _of_type(values: pa.Array, *, csv: bool, options: ColumnSection) -> Found:
     dtype, name = values.type, str(values.type)
     if options.format is not None or options.parts is not None or options.encodings is not None:
         return _given(values, "datetime", options, csv=csv)
+    if options.length is not None or options.least_rows is not None:
+        return _given(values, "text", options, csv=csv)
     if options.separator is not None:
         return _given(values, "list", options, csv=csv)
     if pa.types.is_boolean(dtype):
@@ -111,6 +114,8 @@ def _of_text(values: pa.Array, *, csv: bool) -> Found:
         return Found(kind="boolean", dtype="bool", reason="true or false")
     if _share(present, _LIST) >= _NUMERIC_SHARE and (lists := json_lists(present)) is not None:
         return _of_list(lists, written="JSON arrays as text: ")
+    if (read := prose(present)) is not None:
+        return Found(kind="text", dtype="string", reason=read[1], confidence=read[0])
     return Found(kind="categorical", dtype="string", reason="text")
 
 

@@ -30,6 +30,9 @@ THUMBNAIL = 16
 LABEL, FILE, ROW, IMAGE = "label", "file", "row", "image"
 FEATURE = "feature/"
 """Prefix of a feature's column in a frame, so that no name can collide."""
+PROSE = "text/"
+"""Prefix of a column of kind text."""
+_PROSE_LENGTH = 1_000
 
 
 @dataclasses.dataclass(slots=True)
@@ -75,12 +78,15 @@ class Inspection:
     """A sample of each split. Mergeable."""
 
     samples: dict[str, RowSample]
+    texts: frozenset[str] = frozenset()
+    """Columns of kind text."""
 
     @classmethod
     def start(cls, plan: Plan) -> "Inspection":
         """Nothing seen yet. Wide tables have fewer rows in their samples."""
         most = max(_LEAST_ROWS, _SAMPLE_CELLS // max(1, len(plan.columns)))
-        return cls({split: RowSample(min(SAMPLE_ROWS[split], most)) for split in SPLITS})
+        texts = frozenset(column.name for column in plan.columns if column.kind == "text")
+        return cls({split: RowSample(min(SAMPLE_ROWS[split], most)) for split in SPLITS}, texts)
 
     def update(self, rows: CleanRows, places: NDArray[np.int8], priorities: NDArray[np.uint64]) -> None:
         """Offers cleaned rows; `places` and `priorities` as `place_rows` gives them."""
@@ -90,7 +96,7 @@ class Inspection:
             sample = self.samples[split]
             chosen = chosen[sample.wanted(ranks[chosen])]
             if len(chosen):
-                sample.add(ranks[chosen], _table(rows.take(chosen)))
+                sample.add(ranks[chosen], _table(rows.take(chosen), self.texts))
 
     def merge(self, other: "Inspection") -> None:
         """Adds the findings of the part that comes after this one."""
@@ -120,6 +126,11 @@ def features(frame: pa.Table) -> list[str]:
     return [name.removeprefix(FEATURE) for name in frame.column_names if name.startswith(FEATURE)]
 
 
+def prose(frame: pa.Table) -> list[str]:
+    """Names of the columns of texts, without the prefix."""
+    return [name.removeprefix(PROSE) for name in frame.column_names if name.startswith(PROSE)]
+
+
 def numbers(frame: pa.Table, name: str) -> NDArray[np.float64] | None:
     """A numeric feature, float64 [rows] with NaN and ±inf as they came; None where it is text."""
     column = frame.column(FEATURE + name)
@@ -146,10 +157,12 @@ def _areas(size: int, parts: int) -> NDArray[np.float32]:
     return (np.clip(overlap, 0, None) * parts / size).astype(np.float32)
 
 
-def _table(rows: CleanRows) -> pa.Table:
+def _table(rows: CleanRows, texts: frozenset[str]) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for name, values in rows.raw.items():
-        if isinstance(values, Codes):
+        if name in texts:
+            columns[PROSE + name] = pc.utf8_slice_codeunits(values.text(), 0, _PROSE_LENGTH)
+        elif isinstance(values, Codes):
             shown = pc.replace_substring(values.text(), LIST_SEPARATOR, ", ")
             columns[FEATURE + name] = pc.utf8_slice_codeunits(shown, 0, _TEXT_LENGTH)
         elif isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 1:

@@ -156,7 +156,7 @@ class NearTexts:
         return found
 
     def _table(self, rows: CleanRows) -> pa.Table:
-        texts = [rows.raw[name] for name in self.columns]
+        texts = [rows.raw[name].text() for name in self.columns]
         signature, any_token = signatures(texts)
         flat = pa.py_buffer(signature.reshape(-1))
         return pa.table(

@@ -228,7 +228,7 @@ class _Transform(beam.DoFn):
                 )
                 kept = rows.take(known) if len(unseen) else rows
                 places = self._reading.placed(kept, item.role)
-                raw = kept.raw if kept.images is None else {IMAGE: kept.images}
+                raw = kept.raw if kept.images is None else kept.raw | {IMAGE: kept.images}
                 writer.write(apply_columns(self._transform, raw), labels[known], places, kept.weights)
                 raw_writer.write(kept.take(np.flatnonzero(places == TEST)))
             shards, raw_test = writer.finish(), raw_writer.finish()

@@ -19,9 +19,12 @@ from nasflow.data.schema import Kind
 from nasflow.preprocess import cells
 from nasflow.preprocess.inference import NOTHING, Found, infer, odd_one
 from nasflow.preprocess.planned import PlannedColumn
-from nasflow.preprocess.sources._base import SAMPLE_ROWS, ImageSource, Profile, Role, Want
+from nasflow.preprocess.sources._base import IMAGE, SAMPLE_ROWS, TEXT, ImageSource, Profile, Role, Want
 from nasflow.preprocess.sources.find import Sources
 from nasflow.preprocess.sources.image_table import ImageTable
+from nasflow.preprocess.sources.sample_texts import SampleTexts
+from nasflow.preprocess.sources.text_folder import TextFolder
+from nasflow.preprocess.sources.text_lines import TextLines
 from nasflow.preprocess.split_keys import KeyPlan, suits
 
 FOLDER_IMAGE_SIZE = 64
@@ -93,7 +96,10 @@ def make_plan(sources: Sources, data: DataSection, task: Task) -> Plan:
     profiles = [profile for of_source in found for profile in of_source]
     profiles.sort(key=lambda profile: profile.sample.num_rows == 0)  # stable: files with a sample first
     key = _key_plan(found[0], data, csv=sources.train.text)
-    return _table_plan(profiles, data, task, key, csv=sources.train.text)
+    if isinstance(sources.train, ImageTable):
+        return _mixed_plan(sources, profiles, data, task, key)
+    texts = (TEXT,) if isinstance(sources.train, TextFolder | TextLines | SampleTexts) else ()
+    return _table_plan(profiles, data, task, key, csv=sources.train.text, texts=texts)
 
 
 def _key_plan(profiles: Sequence[Profile], data: DataSection, *, csv: bool) -> KeyPlan | None:
@@ -122,12 +128,30 @@ def _key_plan(profiles: Sequence[Profile], data: DataSection, *, csv: bool) -> K
     return KeyPlan(name=name, by=by, numeric=found.kind in ("numeric", "integer"), splits=splits)
 
 
-def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -> Plan:
-    table = sources[0] if isinstance(sources[0], ImageTable) else None
-    profiles = list(table.profiles()) if table else []
-    if data.split.key is not None and table is None:
-        raise DataError(f"data.split.key: {sources[0].form} has no columns to split by; use by: hash or stratified")
-    _check_image_columns(sources[0], profiles, data)
+def _mixed_plan(
+    sources: Sources, profiles: Sequence[Profile], data: DataSection, task: Task, key: KeyPlan | None
+) -> Plan:
+    """An image beside the columns of its table."""
+    without = [_without(profile, str(data.image)) for profile in profiles]
+    plan = _table_plan(without, data, task, key, csv=sources.train.text)
+    image = PlannedColumn(
+        name=IMAGE, kind="image", dtype="binary", reason=f"data.image names the column {data.image!r}"
+    )
+    return dataclasses.replace(plan, columns=(image, *plan.columns), image=_image_form(sources.images(), data))
+
+
+def _without(profile: Profile, column: str) -> Profile:
+    names = [name for name in profile.schema.names if name != column]
+    sample = profile.sample.select(names)
+    return dataclasses.replace(profile, schema=sample.schema, sample=sample)
+
+
+def _image_form(sources: Sequence[ImageSource], data: DataSection) -> ImagePlan:
+    """How images come in, and their size.
+
+    Raises:
+        DataError: training and test images differ.
+    """
     shapes = [source.shape() for source in sources]
     first = shapes[0]
     if len({source.text for source in sources}) > 1:
@@ -138,13 +162,28 @@ def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -
         sizes = " and ".join(f"{s.height}×{s.width}×{s.channels}" for s in shapes)
         raise DataError(f"data.test: training and test images differ in shape: {sizes}; they must be equal")
     size = data.image_size
-    height = size or first.height or FOLDER_IMAGE_SIZE
-    width = size or first.width or FOLDER_IMAGE_SIZE
+    return ImagePlan(
+        encoding=first.encoding,
+        height=first.height,
+        width=first.width,
+        channels=max(shape.channels for shape in shapes),
+        target_height=size or first.height or FOLDER_IMAGE_SIZE,
+        target_width=size or first.width or FOLDER_IMAGE_SIZE,
+    )
+
+
+def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -> Plan:
+    table = sources[0] if isinstance(sources[0], ImageTable) else None
+    profiles = list(table.profiles()) if table else []
+    if data.split.key is not None and table is None:
+        raise DataError(f"data.split.key: {sources[0].form} has no columns to split by; use by: hash or stratified")
+    _check_image_columns(sources[0], profiles, data)
+    image = _image_form(sources, data)
     return Plan(
         task=task,
         label=data.label,
         label_dtype="string",
-        columns=(PlannedColumn(name="image", kind="image", dtype="binary", reason=f"the images of {sources[0].form}"),),
+        columns=(PlannedColumn(name=IMAGE, kind="image", dtype="binary", reason=f"the images of {sources[0].form}"),),
         ignored={
             name: "the model sees the image only"
             for name in (profiles[0].schema.names if profiles else ())
@@ -154,14 +193,7 @@ def _image_plan(sources: Sequence[ImageSource], data: DataSection, task: Task) -
         notes=(),
         csv=sources[0].text,
         key=_key_plan(profiles, data, csv=sources[0].text) if table else None,
-        image=ImagePlan(
-            encoding=first.encoding,
-            height=first.height,
-            width=first.width,
-            channels=max(shape.channels for shape in shapes),
-            target_height=height,
-            target_width=width,
-        ),
+        image=image,
         label_map=data.label_map,
     )
 
@@ -180,12 +212,22 @@ def _check_image_columns(source: ImageSource, profiles: Sequence[Profile], data:
             raise DataError(f"data.weight: {source.form} has no column {data.weight!r}; its columns: {names}")
 
 
-def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, key: KeyPlan | None, *, csv: bool) -> Plan:
+def _table_plan(
+    profiles: Sequence[Profile],
+    data: DataSection,
+    task: Task,
+    key: KeyPlan | None,
+    *,
+    csv: bool,
+    texts: Sequence[str] = (),
+) -> Plan:
+    """`texts`: columns that the source knows to be texts."""
     first = profiles[0]
     _check_label(first, data.label, task, csv=csv)
     for profile in profiles[1:]:
         _check_names(first, profile, data)
     _check_section(first, data)
+    read_as_text = {*data.text, *texts}
     columns: list[PlannedColumn] = []
     ignored: dict[str, str] = {}
     notes: list[str] = []
@@ -196,6 +238,8 @@ def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, key:
             ignored[name] = reason
             continue
         options = data.columns.get(name, ColumnSection())
+        if name in read_as_text and options.kind is None:
+            options = options.model_copy(update={"kind": "text"})
         found = _agreed(name, profiles, csv=csv, options=options)
         if found.kind == "categorical" and options.kind is None:
             found = _identifier(name, profiles, csv=csv) or found
@@ -207,6 +251,12 @@ def _table_plan(profiles: Sequence[Profile], data: DataSection, task: Task, key:
         columns.append(PlannedColumn(name=name, given=options.kind is not None, options=options, **about))
     if not columns:
         raise DataError(f"{first.file}: no column is left to learn from: {ignored}")
+    if task == "text_classification" and not any(column.kind == "text" for column in columns):
+        shown = {column.name: column.kind for column in columns} | ignored
+        raise DataError(
+            f"{first.file}: task text_classification needs a column of texts, but none looks like one: {shown}; name "
+            "it in data.text, or set task: tabular_classification"
+        )
     label_dtype = infer(first.sample.column(data.label), csv=csv).dtype
     return Plan(
         task=task,
@@ -234,7 +284,11 @@ def _check_section(first: Profile, data: DataSection) -> None:
         raise DataError(f"data.ignore: {unknown[0]!r} is no column of {first.file}; it has {names}")
     if data.label in data.ignore:
         raise DataError(f"data.ignore: {data.label!r} is the label; take it out of data.ignore")
-    for key, named in (("columns", tuple(data.columns)), ("weight", (data.weight,) if data.weight else ())):
+    for key, named in (
+        ("columns", tuple(data.columns)),
+        ("text", data.text),
+        ("weight", (data.weight,) if data.weight else ()),
+    ):
         if unknown := [name for name in named if name not in names]:
             close = difflib.get_close_matches(unknown[0], names, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
@@ -319,6 +373,8 @@ def _both(name: str, known: tuple[str, Found], other: tuple[str, Found]) -> Foun
                 f"files agree, or say its {'format' if first.kind == 'datetime' else 'kind'} in data.columns.{name}"
             )
         return dataclasses.replace(first, confidence=least)
+    if {first.kind, second.kind} == {"categorical", "text"}:
+        return dataclasses.replace(first if first.kind == "text" else second, confidence=least)
     if {first.kind, second.kind} == {"integer", "numeric"}:
         return dataclasses.replace(first if first.kind == "numeric" else second, confidence=least)
     raise DataError(

@@ -76,12 +76,14 @@ def find_drops(reading: Reading, optimise: OptimiseSection, uri: str, engine: En
     storage = storage_for(done)
     if not storage.exists(done):
         logger.info("preprocess: looking for rows to drop in %d parts", len(items))
-        counts = _run("record", items, functools.partial(_Record, reading, uri), join(uri, "recorded.json"), engine)
+        counts = collected(
+            "record", items, functools.partial(_Record, reading, uri), join(uri, "recorded.json"), engine
+        )
         if problems := [found for _, found in counts if isinstance(found, str)]:
             raise DataError(problems[0])
         ranges = bucket_ranges(sum(int(found) for _, found in counts))
         decide = functools.partial(_Decide, optimise, len(items), uri)
-        dropped = _run("compare", ranges, decide, join(uri, "decided.json"), engine)
+        dropped = collected("compare", ranges, decide, join(uri, "decided.json"), engine)
         logger.info("preprocess: %s rows are dropped", f"{sum(int(found) for _, found in dropped):,}")
         storage.write(done, json.dumps([first for first, _ in ranges]).encode())
     return tuple(_dropped(uri, first) for first in json.loads(storage.read(done)))
@@ -114,7 +116,7 @@ def _records(reading: Reading, item: Item, progress: Part) -> NDArray[np.void]:
     return np.concatenate(parts) if parts else np.empty(0, drops.RECORD)
 
 
-def _run(
+def collected(
     stage: str, elements: Iterable[Any], work: Callable[[Progress], beam.DoFn], uri: str, engine: Engine
 ) -> list[tuple[int, int | str]]:
     """Maps `work` over the elements; its small results go through an object, as a runner may be elsewhere."""

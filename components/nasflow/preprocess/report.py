@@ -15,6 +15,7 @@ from nasflow.preprocess.quality import Quality
 from nasflow.preprocess.report_style import STYLE
 from nasflow.preprocess.spec import PreprocessSpec
 from nasflow.preprocess.summary import Summary
+from nasflow.preprocess.text_report import text_sections
 
 _SHOWN_LETTERS = 20
 
@@ -31,14 +32,15 @@ def render(
 ) -> bytes:
     """UTF-8 HTML."""
     rows = facts["rows"]
-    anchors = {} if schema.image is not None else report_columns.anchors(schema)
+    anchors = report_columns.anchors(schema)
     lead = f"What nasflow found in {spec.data.train}, and how it becomes tensors for {spec.task.replace('_', ' ')}."
     sections: list[tuple[str, Markup]] = [("Findings", STYLE + report_findings.listed(facts["quality"], anchors))]
     sections.append(("Rows", _facts(schema, transform, rows, dead)))
     sections.append((f"Label: {schema.label.name}", _label(schema, summary)))
-    if schema.image is None:
+    if any(column.kind not in ("text", "image") for column in schema.columns):
         sections.append(("Features", report_columns.table(facts, quality, schema, anchors)))
-    else:
+    sections += text_sections(schema, transform, summary, quality, anchors)
+    if schema.image is not None:
         sections.append(("Images", _images(schema, transform, summary)))
     if schema.ignored:
         sections.append(("Ignored columns", html.table(["column", "why"], list(schema.ignored.items()))))
@@ -54,8 +56,8 @@ def _facts(schema: Schema, transform: TransformSpec, rows: Mapping[str, int], de
         shown["left out (data.optimise)"] = dead.dropped
     if inputs.image is not None:
         shown["image"] = "×".join(map(str, inputs.image))
-    else:
-        shown |= {"numeric columns": len(transform.numeric), "text columns": len(transform.categorical)}
+    columns = {"numeric": transform.numeric, "categorical": transform.categorical, "text": transform.text}
+    shown |= {f"{kind} columns": len(found) for kind, found in columns.items() if found}
     if schema.label.classes is not None:
         shown["classes"] = len(schema.label.classes)
     return html.facts(shown)

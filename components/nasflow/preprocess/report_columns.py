@@ -32,7 +32,7 @@ def table(facts: Mapping[str, Any], quality: Quality, schema: Schema, anchors: M
     rows = Markup("").join(
         _row(column, facts["columns"][column.name], quality, anchors[column.name])
         for column in schema.columns
-        if column.name in facts["columns"]
+        if column.name in facts["columns"] and column.kind not in ("text", "image")
     )
     sizes = ", ".join(f"{frame.num_rows:,} {split}" for split, frame in quality.frames.items())
     head = ["column", "values", "missing", "predicts", "drift"]

@@ -61,6 +61,11 @@ def fingerprint_files(files: NDArray[np.object_]) -> NDArray[np.uint64]:
     return _digests(files)
 
 
+def joined(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """uint64 [rows]: of rows that are an image and columns."""
+    return mix(first ^ mix(second))
+
+
 def priorities(fingerprints: NDArray[np.uint64], salt: str) -> NDArray[np.uint64]:
     """uint64 [rows], uniform and independent of the fingerprint's own bits."""
     return mix(mix(fingerprints ^ word(salt.encode())))

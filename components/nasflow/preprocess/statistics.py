@@ -6,12 +6,15 @@ from typing import Any
 from nasflow.core.artifacts import SPLITS
 from nasflow.core.spec import OptimiseSection, SplitSection
 from nasflow.data.schema import Schema
+from nasflow.data.transform import TransformSpec
 from nasflow.preprocess import identifiers, suspects
 from nasflow.preprocess.dead_letters import DROPPED, DeadLetters, by_count
 from nasflow.preprocess.findings import Finding, weightiest_first, yaml_name
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.quality import Quality, drift_findings, leak_findings, numbers_of
+from nasflow.preprocess.sources._base import IMAGE
 from nasflow.preprocess.summary import CategoricalSummary, NumericSummary, Summary
+from nasflow.preprocess.text_findings import describe_texts, text_findings
 
 _TOP = 20
 _IMBALANCE = 10.0
@@ -44,8 +47,9 @@ def describe(
     for name, vectors in summary.vectors.items():
         columns[name] = {"kind": "vector", "count": vectors.rows, "missing": vectors.incomplete}
         columns[name] |= {"mean": vectors.mean, "std": vectors.std}
+    columns |= describe_texts(summary)
     if summary.image is not None:
-        columns[plan.columns[0].name] = {
+        columns[IMAGE] = {
             "kind": "image",
             "count": rows["train"],
             "mean": list(summary.image.mean),
@@ -88,6 +92,7 @@ def findings(
     quality: Quality,
     optimise: OptimiseSection,
     split: SplitSection,
+    transform: TransformSpec,
 ) -> list[Finding]:
     """The weightiest first."""
     found = _dead(dead)
@@ -100,6 +105,7 @@ def findings(
     found += identifiers.findings(named, quality, dropped=optimise.drop_identifiers)
     found += _duplicates(summary, optimise, split.by)
     found += _near(summary)
+    found += text_findings(summary, transform, optimise)
     found += drift_findings(quality)
     if optimise.find_suspect_labels and schema.label.classes is not None:
         found += suspects.finding(suspects.find(quality), quality.frames["train"].num_rows)

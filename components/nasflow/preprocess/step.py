@@ -97,10 +97,10 @@ def _produce(
     cuts = pipeline.survey(reading, place.at("work", "cuts.json"), engine)
     reading = dataclasses.replace(reading, cuts=cuts)
     optimise = spec.data.optimise
-    if optimise.drop_duplicates or optimise.drop_conflicting_labels:
-        from nasflow.preprocess import remedies
+    if optimise.drops_rows:
+        from nasflow.preprocess import near_remedies
 
-        drops = remedies.find_drops(reading, optimise, place.at("work", "drops"), engine)
+        drops = near_remedies.find_all_drops(reading, optimise, place.at("work", "drops"), engine)
         reading = dataclasses.replace(reading, drops=drops)
     summary = pipeline.earlier_analysis(place.at("work", "analysis.json"))
     if summary is None:
@@ -137,7 +137,9 @@ def _produce(
         remedies=optimise.remedies,
         original_uri="" if original is None else original.uri,
     )
-    findings = statistics.findings(plan, schema, summary, dead, quality=found, optimise=optimise, split=spec.data.split)
+    findings = statistics.findings(
+        plan, schema, summary, dead, quality=found, optimise=optimise, split=spec.data.split, transform=transform
+    )
     if earlier is not None:
         findings = weightiest_first([*findings, *quality.compare(found, earlier)])
     facts = statistics.describe(plan, schema, summary, dead, rows, quality=found, found=findings)

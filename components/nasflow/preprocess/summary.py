@@ -78,6 +78,35 @@ class VectorSummary(_Frozen):
     std: list[float]
 
 
+class TextSummary(_Frozen):
+    """A text column in one split."""
+
+    rows: int
+    missing: int
+    empty: int
+    """Rows without any token, missing ones included."""
+    tokens: int
+    distinct: int
+    """Different tokens; where `error` is not 0, of those that are still counted."""
+    error: int
+    """Counts may be too small by at most this; see `nasflow.preprocess.token_counts`."""
+    unknown: float
+    """Share of the tokens that are not in the vocabulary."""
+    lengths: dict[str, int]
+    """By share of the rows with tokens (``0.5``, …), how many tokens they have at most."""
+    top: list[tuple[str, int]]
+    """The most frequent tokens and how often they occur."""
+    psi: float | None = None
+    """Population stability index of the tokens against the training rows': of its 30 most frequent ones, each by
+    itself, and all others together. None for the training split."""
+    vocabulary: list[tuple[str, int]] = []
+    """Of the training split: tokens and in how many rows they are, those in most rows first."""
+
+    def length(self, share: float) -> int:
+        """One of `lengths`."""
+        return self.lengths[f"{share:g}"]
+
+
 class ImageSummary(_Frozen):
     """The training images, after resizing."""
 
@@ -124,6 +153,10 @@ class Summary(_Frozen):
     categorical: dict[str, CategoricalSummary]
     lists: dict[str, ListSummary] = {}
     vectors: dict[str, VectorSummary] = {}
+    texts: dict[str, dict[str, TextSummary]] = {}
+    """By text column and split."""
+    near_texts: dict[str, dict[str, Any]] = {}
+    """Near duplicates of sampled texts, by split; see `nasflow.preprocess.near_texts`."""
     weights: dict[str, NumericSummary] = {}
     """By split, the rows' weights; empty where no column has them."""
     image: ImageSummary | None

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nasflow.preprocess.findings import Finding
-from nasflow.preprocess.inspection import FILE, IMAGE, ROW, THUMBNAIL, features
+from nasflow.preprocess.inspection import FILE, IMAGE, PROSE, ROW, THUMBNAIL, features, prose
 from nasflow.preprocess.leaks import places
 from nasflow.preprocess.quality import Quality, label, values
 
@@ -23,6 +23,7 @@ _FOLDS = 5
 _TREES = 100
 _LEAST_OF_CLASS = 10
 _LISTED = 100
+_TOPICS, _MOST_WORDS = 50, 20_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +88,14 @@ def find(quality: Quality) -> list[Suspect]:
 
 
 def matrix(frame: pa.Table) -> NDArray[np.float32]:
-    """float32 [n, columns]: numbers (missing far below all others), texts by frequency, pixels of thumbnails."""
+    """float32 [n, columns]: numbers (missing far below all others), categories by frequency, pixels of thumbnails,
+    texts by latent semantic analysis."""
+    parts = [_numbers(values(frame, name))[:, None] for name in features(frame)]
     if IMAGE in frame.column_names:
         pixels = np.frombuffer(b"".join(frame.column(IMAGE).to_pylist()), np.uint8)
-        return pixels.reshape(-1, THUMBNAIL * THUMBNAIL).astype(np.float32)
-    return np.stack([_numbers(values(frame, name)) for name in features(frame)], axis=1)
+        parts.append(pixels.reshape(-1, THUMBNAIL * THUMBNAIL).astype(np.float32))
+    parts += [_topics(frame.column(PROSE + name).to_pylist()) for name in prose(frame)]
+    return np.concatenate(parts, axis=1)
 
 
 def finding(found: list[Suspect], sampled: int) -> list[Finding]:
@@ -111,6 +115,22 @@ def finding(found: list[Suspect], sampled: int) -> list[Finding]:
             "labels at their source.",
         )
     ]
+
+
+def _topics(texts: list[str | None]) -> NDArray[np.float32]:
+    """float32 [n, _TOPICS or fewer]: TF-IDF of words, projected on its first singular vectors."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    try:
+        weighed = TfidfVectorizer(max_features=_MOST_WORDS, sublinear_tf=True).fit_transform(
+            text or "" for text in texts
+        )
+    except ValueError:  # no text has a word
+        return np.zeros((len(texts), 1), np.float32)
+    if weighed.shape[1] <= _TOPICS:
+        return np.asarray(weighed.toarray(), np.float32)
+    return np.asarray(TruncatedSVD(_TOPICS, random_state=0).fit_transform(weighed), np.float32)
 
 
 def _numbers(column: Any) -> NDArray[np.float32]:

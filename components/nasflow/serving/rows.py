@@ -51,7 +51,8 @@ def check_rows(rows: int, max_rows: int) -> None:
 
 
 def _rows(instances: Sequence[Any], schema: Schema) -> list[Mapping[str, Any]]:
-    image = schema.columns[0].name if schema.image is not None else None
+    alone = schema.image is not None and len(schema.columns) == 1
+    image = schema.columns[0].name if alone else None
     if image is None and set(map(type, instances)) == {dict}:
         return instances  # type: ignore[return-value]  # the usual case, at once
     rows: list[Mapping[str, Any]] = []

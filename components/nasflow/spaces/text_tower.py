@@ -45,9 +45,9 @@ def presets(*, prefix: str = "") -> tuple[dict[str, Any], ...]:
     """Values of all genes, active or not: one strong tower of each body, in the order of `BODIES`."""
     base: dict[str, Any] = {
         "body": "bag",
-        "dim": 128,
+        "dim": 64,
         "ngrams": "2",
-        "buckets": 65536,
+        "buckets": 16384,
         "word_dropout": 0.3,
         "kernels": "2-3-4",
         "filters": 96,

@@ -158,10 +158,12 @@ def test_sources_without_columns(tmp_path: Path) -> None:
     assert "holds no table" in problem
 
 
-def test_tables_have_no_image() -> None:
+def test_a_table_may_have_an_image_and_images_no_text() -> None:
     data = DataSection(train="a.csv", label="y", image="photo")
-    with pytest.raises(ValidationError, match=r"data\.image: 'photo' is for task image_classification"):
-        ExperimentSpec.model_validate({"task": "tabular_classification", "data": data})
+    assert ExperimentSpec.model_validate({"task": "tabular_classification", "data": data}).data.image == "photo"
+    data = DataSection(train="a.csv", label="y", image="photo", text="title")
+    with pytest.raises(ValidationError, match=r"data\.text: 'title' is no image"):
+        ExperimentSpec.model_validate({"task": "image_classification", "data": data})
 
 
 def test_images_count_by_a_column_of_their_table(tmp_path: Path, pictures: list[str]) -> None:

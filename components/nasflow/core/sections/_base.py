@@ -6,8 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-Task = Literal["image_classification", "tabular_classification", "tabular_regression"]
-TASKS: tuple[Task, ...] = ("image_classification", "tabular_classification", "tabular_regression")
+Task = Literal["image_classification", "text_classification", "tabular_classification", "tabular_regression"]
+TASKS: tuple[Task, ...] = (
+    "image_classification",
+    "text_classification",
+    "tabular_classification",
+    "tabular_regression",
+)
 
 CLASSIFICATION_METRICS: tuple[str, ...] = (
     "accuracy",

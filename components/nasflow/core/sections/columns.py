@@ -21,9 +21,11 @@ OPTION_KINDS: dict[str, tuple[Kind, ...]] = {
     "fill": _NUMBERS,
     "discrete": _NUMBERS,
     "indicator": (*_NUMBERS, "datetime", "vector"),
-    "vocabulary": ("categorical", "list"),
-    "oov_buckets": ("categorical", "list"),
-    "buckets": _CATEGORIES,
+    "vocabulary": ("categorical", "list", "text"),
+    "oov_buckets": ("categorical", "list", "text"),
+    "buckets": (*_CATEGORIES, "text"),
+    "length": ("text",),
+    "least_rows": ("text",),
     "parts": ("datetime",),
     "encodings": ("datetime",),
     "format": ("datetime",),
@@ -53,11 +55,18 @@ class ColumnSection(Section):
     discrete: bool | None = None
     """Numbers: whether they can be seen as categories, too; left out, where values are few and frequent."""
     vocabulary: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Categories, lists: so many of the most frequent have a place of their own (10000; 256 for lists)."""
+    """Categories, lists, texts: so many of the most frequent (of a text: tokens) have a place of their own (10000; 256
+    for lists, 20000 for texts)."""
     oov_buckets: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Categories, lists: all other values share so many places, by hash. Left out, 1, or more where many are left."""
+    """Categories, lists, texts: all other values share so many places, by hash. Left out, 1, or more where many are
+    left."""
     buckets: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
-    """Categories: no vocabulary at all, every value has one of so many places, by hash."""
+    """Categories, texts: no vocabulary at all, every value (of a text: token) has one of so many places, by hash."""
+    length: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Texts: the model sees so many tokens from the beginning. Left out, as many as 98 % of the training rows have, 256
+    at most."""
+    least_rows: Annotated[int, Field(ge=1)] | None = None
+    """Texts: a token is in the vocabulary from so many training rows on (2)."""
     parts: Annotated[tuple[DatePart, ...], Field(min_length=1)] | None = None
     """Dates: which of `elapsed_days`, `year`, `month`, `day`, `weekday`, `hour`, `day_of_year`, `is_weekend`; left out,
     all that are not the same in all training rows. In UTC where the data name no zone."""

@@ -24,6 +24,15 @@ def parse_class_names(value: Any) -> Any:
     return {name(old): name(new) for old, new in value.items()}
 
 
+def parse_names(value: Any) -> Any:
+    """One name, or several.
+
+    >>> parse_names("title"), parse_names(["title", "body"])
+    (('title',), ['title', 'body'])
+    """
+    return (value,) if isinstance(value, str) else value
+
+
 class SplitSection(Section):
     """How rows are split."""
 
@@ -94,6 +103,9 @@ class CsvSection(Section):
         return self
 
 
+_DROPS = ("drop_duplicates", "drop_near_duplicates", "drop_conflicting_labels")
+
+
 class OptimiseSection(Section):
     """Remedies for what preprocess finds in the data. All are off by default, and none touches a test row: a model of
     the optimised data and one of the original are judged on the same rows. Dropped rows are dead letters with the
@@ -102,6 +114,9 @@ class OptimiseSection(Section):
     drop_duplicates: bool = False
     """Drops training and validation rows that equal an earlier one in features and label, or whose features are in
     `data.test`."""
+    drop_near_duplicates: bool = False
+    """Drops training and validation rows whose texts nearly repeat an earlier row's or a test row's: at least 0.8 of
+    their word triples are common, as MinHash estimates it. Of all columns only texts are compared."""
     drop_conflicting_labels: bool = False
     """Drops training and validation rows whose features occur more often with another class; where two classes are
     equally frequent, all of them. Not for regression."""
@@ -119,8 +134,13 @@ class OptimiseSection(Section):
     @property
     def remedies(self) -> tuple[str, ...]:
         """Those that are on and change what a model learns from."""
-        names = ("drop_duplicates", "drop_conflicting_labels", "drop_leaks", "drop_identifiers", "class_weights")
+        names = (*_DROPS, "drop_leaks", "drop_identifiers", "class_weights")
         return tuple(name for name in names if getattr(self, name))
+
+    @property
+    def drops_rows(self) -> bool:
+        """Whether rows are left out."""
+        return any(getattr(self, name) for name in _DROPS)
 
 
 class DataSection(Section):
@@ -128,15 +148,20 @@ class DataSection(Section):
 
     train: str = Field(min_length=1)
     """Parquet, CSV, JSON lines, Arrow IPC or TFRecord (one file, a folder or a glob), `.npz`, an IDX images file, a
-    folder of one image folder a class, or `sample:NAME` (digits, breast_cancer, wine, iris, diabetes). Local or `gs://`."""
+    folder of one folder of images or of texts a class, `.txt` with a text a line (`__label__CLASS text` as fastText has
+    it, or `CLASS<TAB>text`), or `sample:NAME` (digits, breast_cancer, wine, iris, diabetes, docstrings). Local or
+    `gs://`."""
     test: str | None = None
     """A separate test set of the same form; left out, `split.test` of the rows are held out."""
     label: str = Field(min_length=1)
     """The column to predict. Image folders: any name, the folder names are the labels; IDX: any name; `.npz`: the
     array's name; samples: `target`."""
     image: str | None = None
-    """For image_classification from a table: the column of image paths (absolute, `gs://`, or relative to the table's
-    folder) or of encoded image files."""
+    """The column of image paths (absolute, `gs://`, or relative to the table's folder) or of encoded image files, where
+    images are listed in a table. With image_classification the model sees the image alone, with the other tasks the
+    other columns, too."""
+    text: Annotated[tuple[str, ...], BeforeValidator(parse_names)] = ()
+    """Columns that are texts to be read word by word (`kind: text`); left out, they are found by their length."""
     label_map: Annotated[dict[str, str], BeforeValidator(parse_class_names)] = Field(default={})
     """Class names to read as others, e.g. `{"<=50K.": "<=50K"}` where one file writes them differently."""
     csv: CsvSection = CsvSection()
@@ -167,6 +192,11 @@ class DataSection(Section):
                 raise ValueError(f"columns: {name!r} is data.{key}, no feature; take it out of columns")
             if name in self.ignore and key == "weight":
                 raise ValueError(f"weight: {name!r} is listed in ignore; take it out of one of them")
+        for name in self.text:
+            if name in (self.label, self.weight, self.image) or name in self.ignore:
+                raise ValueError(f"text: {name!r} is the label, the weight, the image or ignored; take it out of text")
+            if (kind := self.columns[name].kind if name in self.columns else None) not in (None, "text"):
+                raise ValueError(f"text: {name!r} is {kind} in columns; take it out of one of them")
         if self.weight == self.label:
             raise ValueError(f"weight: {self.weight!r} is the label; name another column")
         if both := sorted(set(self.columns) & set(self.ignore)):

@@ -1,9 +1,9 @@
 """Texts: the ids of their first tokens, one tensor a column."""
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from nasflow.data.codes import Codes
 from nasflow.data.tensors import TEXT, TextShape
 from nasflow.data.tokens import FIRST_ID, sequences
 from nasflow.data.transforms._base import ColumnTransform, Part, RawColumn
@@ -40,5 +40,6 @@ class TextTransform(ColumnTransform):
 
     def apply(self, values: RawColumn) -> list[NDArray[np.generic]]:
         """int32 [n, length]."""
-        texts = values if isinstance(values, pa.Array) else pa.array(list(values), pa.string())
-        return [sequences(texts, vocabulary=self.vocabulary, buckets=self.buckets, length=self.length)]
+        return [
+            sequences(Codes.of(values).text(), vocabulary=self.vocabulary, buckets=self.buckets, length=self.length)
+        ]

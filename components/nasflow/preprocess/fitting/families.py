@@ -9,6 +9,7 @@ from nasflow.preprocess.fitting.calendar import fit_dates
 from nasflow.preprocess.fitting.categories import fit_categories, fit_lists
 from nasflow.preprocess.fitting.numbers import fit_numbers
 from nasflow.preprocess.fitting.places import fit_vectors
+from nasflow.preprocess.fitting.texts import fit_texts
 from nasflow.preprocess.planned import PlannedColumn
 
 FITTERS: Mapping[Kind, Callable[[PlannedColumn, Facts], Fitted]] = MappingProxyType(
@@ -20,5 +21,6 @@ FITTERS: Mapping[Kind, Callable[[PlannedColumn, Facts], Fitted]] = MappingProxyT
         "datetime": fit_dates,
         "list": fit_lists,
         "vector": fit_vectors,
+        "text": fit_texts,
     }
 )

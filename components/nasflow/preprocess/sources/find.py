@@ -99,7 +99,14 @@ def find_one(key: str, uri: str, data: DataSection, task: Task) -> Source:
         if source.kind == "image":
             raise DataError(f"data.image: {uri!r} is {source.form}, which has no columns; remove data.image")
         table = cast("TableSource", source)
-        return ImageTable(table=table, column=data.image, label=data.label, key=data.split.key, weight=data.weight)
+        return ImageTable(
+            table=table,
+            column=data.image,
+            label=data.label,
+            key=data.split.key,
+            weight=data.weight,
+            mixed=task != "image_classification",
+        )
     wanted = "image" if task == "image_classification" else "table"
     if source.kind != wanted:
         fix = "task: image_classification" if source.kind == "image" else "a tabular task"

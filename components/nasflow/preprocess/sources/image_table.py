@@ -37,6 +37,8 @@ class ImageTable:
     """A further column to hand on: the split goes by it."""
     weight: str | None = None
     """Another: how much each row counts."""
+    mixed: bool = False
+    """Whether all other columns are handed on: the model sees them, too."""
     form: str = "image list"
     kind: Literal["table", "image"] = "image"
 
@@ -66,6 +68,11 @@ class ImageTable:
                 raise DataError(
                     f"data.image: column {self.column!r} of {profile.file} holds {dtype}; name a column of paths, or "
                     "of encoded image files"
+                )
+            if self.mixed and IMAGE in names and self.column != IMAGE:
+                raise DataError(
+                    f"{profile.file}: column {IMAGE!r} is not the image, which is to be called so ({self.column!r}); "
+                    "rename it, or name it in data.image"
                 )
             yield profile
 
@@ -125,6 +132,8 @@ class ImageTable:
         rows = pa.array(kept, pa.int64())
         more = [name for name in (self.key, self.weight) if name is not None and name in part.schema.names]
         names = list(dict.fromkeys([self.label, *more]))
+        if self.mixed:
+            names = [name for name in part.schema.names if name != self.column]
         arrays = [pa.array(files, pa.large_binary()), *(part.column(name).take(rows) for name in names)]
         owners = batch.files if len(batch.files) == 1 else tuple(batch.files[start + place] for place in kept)
         return RowBatch(
