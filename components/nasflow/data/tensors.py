@@ -58,6 +58,8 @@ class InputSpec:
     at least two, or none. Empty where no column has any."""
     plain: int = 0
     """Width of ``plain``."""
+    vectors: tuple[int, ...] = ()
+    """Lengths of the list columns of numbers: the last columns of ``plain``, one list after the other."""
     cardinalities: tuple[int, ...] = ()
     """For each column of ``categorical``, how many ids there are, the two special ones included."""
     discrete: tuple[int, ...] = ()

@@ -122,6 +122,7 @@ class TransformSpec(Frozen):
             numeric=len(edges),
             edges=edges if real else (),
             plain=len(parts.get("plain", ())),
+            vectors=tuple(len(column.mean) for column in self.vectors),
             discrete=tuple(part.ids for part in parts.get("discrete", ())),
             cardinalities=tuple(part.ids for part in parts.get("categorical", ())),
             image=(image.height, image.width, image.channels) if image else None,

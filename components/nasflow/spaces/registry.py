@@ -18,6 +18,7 @@ from nasflow.spaces.cnn import CnnSpace
 from nasflow.spaces.described import DescribedSpace, check_described
 from nasflow.spaces.mlp import MlpSpace
 from nasflow.spaces.multimodal import MultimodalSpace, kinds
+from nasflow.spaces.sequence import SequenceSpace
 from nasflow.spaces.text import TextSpace
 
 Kind = Literal["images", "a table", "texts", "several kinds of input"]
@@ -51,6 +52,7 @@ _SPACES: Mapping[str, _Entry] = MappingProxyType(
             "images",
         ),
         "mlp": _Entry(MlpSpace, "a table"),
+        "sequence": _Entry(SequenceSpace, "a table"),
         "text": _Entry(TextSpace, "texts"),
         "multimodal": _Entry(MultimodalSpace, "several kinds of input"),
     }

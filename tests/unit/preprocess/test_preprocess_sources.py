@@ -15,6 +15,7 @@ from nasflow.core.spec import DataSection, Task
 from nasflow.preprocess.plan import Plan, make_plan
 from nasflow.preprocess.sources import csv_blocks
 from nasflow.preprocess.sources._base import RowBatch
+from nasflow.preprocess.sources.arrays import ArrayTable
 from nasflow.preprocess.sources.find import Sources, find
 
 TABLE: Task = "tabular_classification"
@@ -212,3 +213,13 @@ def test_pixels_that_are_whole_numbers_may_be_stored_as_floats(tmp_path: Path) -
     (batch,) = _batches(_sources(tmp_path / "a.npz", IMAGES))
 
     assert batch.columns["image"][1].as_py() == bytes(range(16, 32))
+
+
+def test_npz_series_are_a_list_column_a_feature(tmp_path):
+    """[rows, time, features]: row 1 of feature 1 at times 0, 1, 2 is 7, 9, 11."""
+    series = np.arange(2 * 3 * 2).reshape(2, 3, 2)
+    np.savez(tmp_path / "s.npz", x=series, y=np.array([0, 1]))
+    source = ArrayTable(files=(str(tmp_path / "s.npz"),), label="y")
+    (batch,) = source.read(source.pieces()[0])
+    assert batch.columns.schema.names == ["x0", "x1", "y"]
+    assert batch.columns.column("x1").to_pylist() == [[1.0, 3.0, 5.0], [7.0, 9.0, 11.0]]

@@ -47,7 +47,8 @@ def label_array(file: str, labels: NDArray[Any]) -> pa.Array:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayTable:
-    """Numeric columns [n, columns] and labels, in one file that is loaded whole."""
+    """Numeric columns [n, columns], or series [n, time, features] as a list column for each feature; and labels, in one
+    file that is loaded whole."""
 
     files: tuple[str, ...]
     label: str
@@ -66,18 +67,25 @@ class ArrayTable:
     def read(self, piece: Piece) -> Iterator[RowBatch]:
         (file,) = piece.files
         features, labels = load_npz(file, self.label, self.role)
-        if features.ndim != 2 or features.dtype.kind not in "biuf":
+        if features.ndim not in (2, 3) or features.dtype.kind not in "biuf" or 0 in features.shape:
             raise DataError(
-                f"{file}: a tabular task needs numbers of shape [rows, columns], got {list(features.shape)} of "
-                f"{features.dtype}; for images set task: image_classification"
+                f"{file}: a tabular task needs numbers of shape [rows, columns] or [rows, time, features], got "
+                f"{list(features.shape)} of {features.dtype}; for images set task: image_classification"
             )
-        names = [f"x{place}" for place in range(features.shape[1])]
+        names = [f"x{place}" for place in range(features.shape[-1])]
         answers = label_array(file, labels)
         for start in range(0, len(features), BATCH_ROWS):
             part = features[start : start + BATCH_ROWS].astype(np.float64)
-            arrays = [pa.array(np.ascontiguousarray(part[:, place])) for place in range(part.shape[1])]
+            arrays = [_column(np.ascontiguousarray(part[..., place])) for place in range(part.shape[-1])]
             batch = pa.RecordBatch.from_arrays([*arrays, answers.slice(start, len(part))], names=[*names, self.label])
             yield RowBatch(files=piece.files, rows=np.arange(start + 1, start + 1 + len(part)), columns=batch)
+
+
+def _column(values: NDArray[np.float64]) -> pa.Array:
+    """Numbers [n], or lists of one length [n, time]."""
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

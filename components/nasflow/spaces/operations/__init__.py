@@ -42,14 +42,16 @@ from types import MappingProxyType
 
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.spaces.architecture import ArchitectureError, Node, Shape
-from nasflow.spaces.operations import image, plain, table, text
+from nasflow.spaces.operations import image, plain, series, table, text
 from nasflow.spaces.operations._base import Context, Measure, Table
 from nasflow.spaces.operations.plain import ACTIVATIONS
 from nasflow.spaces.operations.table import ids_of
 
 __all__ = ["ACTIVATIONS", "OPERATIONS", "Measure", "ids_of", "measure"]
 
-OPERATIONS: Table = MappingProxyType({**plain.OPERATIONS, **image.OPERATIONS, **table.OPERATIONS, **text.OPERATIONS})
+OPERATIONS: Table = MappingProxyType(
+    {**plain.OPERATIONS, **image.OPERATIONS, **table.OPERATIONS, **text.OPERATIONS, **series.OPERATIONS}
+)
 
 
 def measure(node: Node, shapes: Sequence[Shape], inputs: InputSpec, output: OutputSpec) -> Measure:
