@@ -57,7 +57,9 @@ _SPACES: Mapping[str, _Entry] = MappingProxyType(
         "multimodal": _Entry(MultimodalSpace, "several kinds of input"),
     }
 )
-NAMES = ("auto", *_SPACES)
+_HYPERMODELS: Mapping[str, str] = MappingProxyType({"pretrained": "nasflow.models.hypermodels.pretrained:Pretrained"})
+"""HyperModels of ours, for images."""
+NAMES = ("auto", *_SPACES, *_HYPERMODELS)
 
 
 def check_space(name: str | Mapping[str, Any], task: Task, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -75,13 +77,19 @@ def check_space(name: str | Mapping[str, Any], task: Task, settings: Mapping[str
     name = _chosen(name, task)
     if ":" in name:
         return
-    if name not in _SPACES:
+    if name in _HYPERMODELS and task == "image_classification":
+        if not settings.get("backbones"):
+            example = "{MobileNetV2: weights.h5}"
+            raise SpecError([f"search.space_settings.backbones: {name} needs them, such as {example}"])
+        return
+    if name not in NAMES:
         close = difflib.get_close_matches(name, NAMES, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise SpecError(
             [f"search.space: unknown space {name!r}; {hint}Known: {', '.join(NAMES)}, or package.module:factory"]
         )
-    takes, images = _SPACES[name].takes, task == "image_classification"
+    takes: Kind = "images" if name in _HYPERMODELS else _SPACES[name].takes
+    images = task == "image_classification"
     if (takes == "images") != images:
         fitting = [other for other, entry in _SPACES.items() if (entry.takes == "images") == images]
         raise SpecError([f"search.space: {name} needs {takes}, got task {task}; use {', '.join(fitting)} or auto"])
@@ -109,7 +117,7 @@ def get_space(
     check_space(name, task, settings)
     if not isinstance(name, str):
         return DescribedSpace(name, inputs=inputs, output=output)
-    name = _fitting(inputs) if name == "auto" else name
+    name = _fitting(inputs) if name == "auto" else _HYPERMODELS.get(name, name)
     make = _imported(name) if ":" in name else _SPACES[name].make
     if adapt is not None and (adapted := adapt(name, make, inputs, output, settings)) is not None:
         return adapted

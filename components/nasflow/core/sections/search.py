@@ -100,15 +100,15 @@ class SearchSection(Section):
     """How the architecture is searched."""
 
     space: str | dict[str, Any] = "auto"
-    """`cnn`, `cell`, `nasbench201`, `darts`, `mlp`, `sequence` (list columns of numbers, or an `.npz` array
-    [rows, time, features]), `text`, `multimodal`, `auto` (by the data) or
-    `package.module:name`: a factory of a nasflow Space, or a Keras Tuner HyperModel (an instance, a class, or a
-    function `build(hp)`), which runs as it is. A space of your own without Python: its parameters and layers here, or
-    the path of a YAML file with them."""
+    """`cnn`, `cell`, `nasbench201`, `darts`, `pretrained`, `mlp`, `sequence` (list columns of numbers, or an `.npz`
+    array [rows, time, features]), `text`, `multimodal`, `auto` (by the data) or `package.module:name`: a factory of a
+    nasflow Space, or a Keras Tuner HyperModel (an instance, a class, or a function `build(hp)`), which runs as it is.
+    A space of your own without Python: its parameters and layers here, or the path of a YAML file with them."""
     space_settings: dict[str, Any] = Field(default={})
     """Settings of the space; left out, its defaults. `cell`, `nasbench201`, `darts`: topology, nodes, operations,
-    stages, cells, width, recipe. `cnn`: choices, recipe. `mlp`: recipe. A dotted path's factory or class is
-    called with them. `recipe`: how much of the training recipe is searched, `none`, `some` or `all`."""
+    stages, cells, width, recipe. `cnn`: choices, recipe. `mlp`: recipe. `pretrained`: backbones (by name in
+    `keras.applications`, the path or `gs://` URI of the weights), sides. A dotted path's factory or class is called
+    with them. `recipe`: how much of the training recipe is searched, `none`, `some` or `all`."""
     strategy: str = "auto"
     """`auto`, `random`, `grid`, `greedy`, `hill_climb`, `genetic`, `evolution`, `tpe`, `predictor`, `reinforce`,
     `asha`, `hybrid`, Keras Tuner's `hyperband` and `bayesian`, or `package.module:factory`."""

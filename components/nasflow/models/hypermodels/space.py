@@ -1,6 +1,7 @@
 """A HyperModel as a space: its hyperparameters, and architectures of a single node."""
 
 import functools
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -115,7 +116,11 @@ def _found(path: str, arguments: str, code: str, inputs: InputSpec, output: Outp
 def adapt(
     name: str, found: Any, inputs: InputSpec, output: OutputSpec, settings: Mapping[str, Any]
 ) -> HyperModelSpace | None:
-    """For `nasflow.spaces.registry.get_space`."""
+    """For `nasflow.spaces.registry.get_space`. A class with arguments called ``classes`` or ``image`` (height, width,
+    channels) is told those of the data, unless the settings do."""
     if not is_hypermodel(found):
         return None
-    return HyperModelSpace(name, inputs=inputs, output=output, arguments=settings)
+    wanted = inspect.signature(found).parameters if inspect.isclass(found) else {}
+    known = {"image": list(inputs.image or ()), "classes": output.classes}
+    told = {key: value for key, value in known.items() if key in wanted and value}
+    return HyperModelSpace(name, inputs=inputs, output=output, arguments={**told, **settings})
