@@ -37,12 +37,12 @@ def read_dates(values: pa.Array, form: str | None) -> NDArray[np.float64]:
 
 
 def _of_text(text: pa.Array, form: str | None) -> NDArray[np.float64]:
-    if form is None:
+    for zone in (None, "UTC") if form is None else ():  # all alike, without a zone or all with one: one pass
         try:
-            stamps = pc.cast(pc.cast(text, pa.timestamp("us")), pa.int64())  # all alike and without a zone: one pass
+            stamps = pc.cast(pc.cast(text, pa.timestamp("us", zone)), pa.int64())
             return np.asarray(pc.fill_null(pc.cast(stamps, pa.float64(), safe=False), float("nan")), np.float64) / 1e6
         except pa.ArrowInvalid:
-            pass
+            continue
     encoded = pc.dictionary_encode(text)
     moments = pa.array([_seconds(value, form) for value in encoded.dictionary.to_pylist()], pa.float64())
     return np.asarray(pc.fill_null(pc.take(moments, encoded.indices), float("nan")), np.float64)

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from nasflow.core.errors import DataError
 from nasflow.data.apply import apply, decode_labels, encode_labels
 from nasflow.data.image import decode, decode_resized, is_grayscale, resize
+from nasflow.data.raw import raw_batch
+from nasflow.data.schema import Schema
 from nasflow.data.transform import (
     CategoricalTransform,
     ImageTransform,
@@ -140,3 +142,24 @@ def test_grayscale_and_sixteen_bits() -> None:
     assert decode(_png(np.full((1, 1), 7, np.uint8)), channels=3).tolist() == [[[7, 7, 7]]]
     with pytest.raises(DataError, match="not a readable image"):
         decode(_png(np.zeros((64, 64, 3), np.uint8), "JPEG")[:200], channels=3)
+
+
+def test_documents_of_version_0_1_mean_what_they_meant() -> None:
+    """Word for word as `preprocess` 0.1 wrote them."""
+    old = TransformSpec.model_validate_json(
+        '{"version":2,"numeric":[{"name":"age","mean":40.0,"std":10.0,"clip":10.0,"indicator":true,"edges":[20.0,40.0,60.0]}'
+        '],"discrete":[{"name":"age","values":[20.0,40.0,60.0]}],"categorical":[{"name":"job","vocabulary":["cook","smith"]}'
+        '],"image":null,"label":{"name":"y","classes":["a","b"],"mean":0.0,"std":1.0,"weights":[]}}'
+    )
+    assert old.inputs.edges == ((-2.0, 0.0, 2.0), (0.0, 1.0))
+    assert (old.inputs.numeric, old.inputs.plain, old.inputs.discrete, old.inputs.cardinalities) == (2, 0, (5,), (4,))
+    job = np.array(["smith", "", "new"], object)
+    tensors = apply(old, {"age": np.array([60.0, np.nan, 1e300]), "job": job})
+    assert tensors["numeric"].tolist() == [[2.0, 0.0], [0.0, 1.0], [10.0, 0.0]]
+    assert tensors["discrete"].tolist() == [[4], [0], [1]]
+    assert tensors["categorical"].tolist() == [[3], [0], [1]]
+    schema = Schema.model_validate_json(
+        '{"task":"tabular_classification","columns":[{"name":"ok","kind":"categorical","dtype":"bool","missing":false,'
+        '"reason":"true or false"}],"ignored":{},"image":null,"label":{"name":"y","dtype":"string","classes":null}}'
+    )
+    assert raw_batch([{"ok": True}, {"ok": "FALSE"}, {"ok": None}], schema)["ok"].tolist() == ["true", "false", ""]

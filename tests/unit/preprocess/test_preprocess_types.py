@@ -19,6 +19,7 @@ from nasflow.data.reader import read, read_schema, read_transform
 from nasflow.preprocess import step
 from nasflow.preprocess.fitting.numbers import quantile_knots
 from nasflow.preprocess.inference import infer
+from nasflow.preprocess.moments import read_dates
 from nasflow.preprocess.spec import PreprocessSpec
 
 ROWS = 600
@@ -245,3 +246,17 @@ def test_quantile_knots_are_the_samples_ranks() -> None:
     middle = np.interp(np.log(2), knots, ranks)  # the median of an exponential distribution
     assert middle == pytest.approx(0.5, abs=0.02)
     assert quantile_knots(np.empty(0), 3.0, 3.0, rows=1)[0] == [3.0, 6.0]  # always two
+
+
+@pytest.mark.parametrize(
+    ("texts", "form", "seconds"),
+    [
+        (["1970-01-02", " 1970-01-01T00:00:01.5 ", None], None, [86_400.0, 1.5, np.nan]),
+        (["1970-01-01T00:00:00Z", "1970-01-01T01:00:00+01:00"], None, [0.0, 0.0]),
+        (["1970-01-01", "1970-01-01T00:00:00-00:30", "soon"], None, [0.0, 1_800.0, np.nan]),  # some with a zone
+        (["31/12/1969 23:59", "30/02/2023 10:00"], "%d/%m/%Y %H:%M", [-60.0, np.nan]),
+        (["1500", "x"], "unix_ms", [1.5, np.nan]),
+    ],
+)
+def test_dates_as_people_write_them(texts, form, seconds) -> None:
+    np.testing.assert_array_equal(read_dates(pa.array(texts, pa.string()), form), seconds)
