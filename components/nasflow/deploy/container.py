@@ -92,6 +92,7 @@ def _start(client: Any, spec: DeploySpec, release: Release, name: str, *, port: 
         spec.server_image,
         [
             *("python", "-m", "nasflow.serving", "--bundle", bundle, "--digest", release.bundle_digest),
+            *("--version", str(release.version)),
             *("--name", release.name, "--host", "0.0.0.0", "--port", str(_PORT)),  # noqa: S104  # the container's own
         ],
         name=name,

@@ -23,6 +23,9 @@ STATE = "nasflow.dev/rollout"
 _KSERVE = "serving.kserve.io"
 _MOUNT = "/mnt/models"  # where KServe's storage initialiser puts STORAGE_URI
 _PORT = 8080
+_DRAIN_SECONDS = 10
+"""A pod that is to end still answers so long: endpoints are taken out while it ends, not before. Within Kubernetes'
+default grace period of 30 s, with uvicorn's own 10 s for requests in hand."""
 _REMOTE = ("gs://", "s3://", "pvc://")
 _SCALE = {"standard": ("cpu", 80), "knative": ("concurrency", 10)}
 _LONGEST_NAME = 63  # of a Kubernetes service
@@ -208,6 +211,7 @@ def _server(spec: DeploySpec, release: Release) -> dict[str, Any]:
         "command": ["python", "-m", "nasflow.serving"],
         "args": [
             *("--bundle", _MOUNT, "--digest", release.bundle_digest, "--name", release.name),
+            *("--version", str(release.version), "--drain-seconds", str(_DRAIN_SECONDS)),
             *("--host", "0.0.0.0", "--port", str(_PORT)),  # noqa: S104  # the pod's own address
         ],
         "env": [

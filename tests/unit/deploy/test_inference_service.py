@@ -79,6 +79,7 @@ def test_our_server_in_standard_mode():
     assert container["image"] == f"nasflow/server:{VERSION}"
     assert container["command"] == ["python", "-m", "nasflow.serving"]
     assert container["args"][:6] == ["--bundle", "/mnt/models", "--digest", "abc", "--name", "iris"]
+    assert container["args"][6:10] == ["--version", "3", "--drain-seconds", "10"]
     assert {"name": "STORAGE_URI", "value": "gs://b/iris/3"} in container["env"]
     assert container["readinessProbe"]["httpGet"] == {"path": "/v2/models/iris/ready", "port": 8080}
 
