@@ -97,6 +97,7 @@ def test_the_champion_is_compared_on_the_same_rows_and_decides(table, tmp_path):
     assert against_newer.champion.gain.value == pytest.approx(-champion.gain.value)
 
 
+@pytest.mark.slow
 def test_a_champion_that_is_damaged_or_of_other_data_does_not_decide(table, tmp_path):
     _, older, _ = table
     registry = FileRegistry(str(tmp_path / "registry"))

@@ -23,6 +23,7 @@ def _closed():
         _SERVERS.popitem()[1].close()
 
 
+@pytest.mark.slow  # the client opens a connection for every request
 class TestMirroredInKubeflow(RegistryConformance):
     racers = 3
 
