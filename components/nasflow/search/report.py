@@ -15,6 +15,7 @@ from nasflow.search.ledger import Record
 from nasflow.search.selection import Selection
 from nasflow.search.study import Study
 from nasflow.spaces.architecture import Architecture, Shape
+from nasflow.spaces.drawing import drawing
 from nasflow.spaces.operations import measure
 
 _CURVES = 8
@@ -50,7 +51,8 @@ def report(search: Search, study: Study, selection: Selection, inputs: InputSpec
         ("Result", html.facts(facts)),
         ("Why this one", html.paragraph(f"{_sentence(selection.reason)} {_CAUTION}")),
         (f"{study.metric.capitalize()} over trials", html.picture(_progress(records, study, best), _PROGRESS)),
-        ("The architecture", html.table(*_layers(architecture, inputs, study))),
+        ("The architecture", drawing(architecture, _DRAWING, inputs=inputs, output=study.output)),
+        ("Its layers", html.table(*_layers(architecture, inputs, study))),
         ("Its recipe", html.table(["setting", "value"], _recipe(architecture))),
         ("Learning curves", html.picture(_curves(selection.order, study), "The best trials, epoch by epoch.")),
         *_front(search, records),
@@ -68,6 +70,7 @@ _PROGRESS = (
     "Each point is a trial; the line is the best so far. The dashed line is the best preset: what no search at all "
     "would have given."
 )
+_DRAWING = "From the data above to the answer below; each box says the shape that it puts out, for one example."
 _CAUTION = (
     "The score ranks candidates; it is no estimate of how the model will do, because the best of many is optimistic. "
     "The held-out test set gives that, in the evaluation."
