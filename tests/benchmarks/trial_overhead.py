@@ -1,6 +1,7 @@
 """What a trial costs beside training: ours, plain Keras's and Keras Tuner's loop, side by side, in CPU seconds.
 
     .venv/bin/python tests/benchmarks/trial_overhead.py [--trials 12] [--epochs 5] [--rounds 3]
+    .venv/bin/python tests/benchmarks/trial_overhead.py --share --trials 10
     .venv/bin/python tests/benchmarks/trial_overhead.py --memory 200
 
 The same small network (64-64-32-10, 8,074 parameters), batches of 64, AdamW, scikit-learn's digits as a table of 64
@@ -200,6 +201,17 @@ def one(column, trials, epochs):
     print(json.dumps((cpu_seconds() - before) / trials))
 
 
+def share(trials, epochs):
+    """What the engine adds, inside one process, so that a busy machine is busy for both: all CPU seconds of the search
+    less those of building, training and scoring, backups included."""
+    engine(1, epochs)
+    inside = []
+    before = cpu_seconds()
+    engine(trials, epochs, note=lambda outcome: inside.append(outcome.cpu_seconds))
+    whole = cpu_seconds() - before
+    print(f"{trials} trials: {whole:.2f} CPU-s, {sum(inside):.2f} of them in trials: +{whole / sum(inside) - 1:.1%}")
+
+
 def memory(trials):
     """Resident memory of the process that trains, after each trial; 25 in the search's own process, then others'."""
     seen = []
@@ -224,10 +236,14 @@ def main():
     arguments.add_argument("--epochs", type=int, default=5)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--memory", type=int)
+    arguments.add_argument("--share", action="store_true")
     arguments.add_argument("--one", choices=COLUMNS)
     given = arguments.parse_args()
     if given.one:
         one(given.one, given.trials, given.epochs)
+        return
+    if given.share:
+        share(given.trials, given.epochs)
         return
     if given.memory:
         memory(given.memory)
