@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +18,13 @@ from nasflow.data.raw import raw_batch
 from nasflow.data.raw_test import read_raw_test
 from nasflow.data.reader import read, read_schema, read_transform
 from nasflow.preprocess import step
+from nasflow.preprocess.fitting.categories import fit_categories
 from nasflow.preprocess.fitting.numbers import quantile_knots
 from nasflow.preprocess.inference import infer
 from nasflow.preprocess.moments import read_dates
+from nasflow.preprocess.planned import PlannedColumn
 from nasflow.preprocess.spec import PreprocessSpec
+from nasflow.preprocess.summary import CategoricalSummary
 
 ROWS = 600
 
@@ -260,3 +264,51 @@ def test_quantile_knots_are_the_samples_ranks() -> None:
 )
 def test_dates_as_people_write_them(texts, form, seconds) -> None:
     np.testing.assert_array_equal(read_dates(pa.array(texts, pa.string()), form), seconds)
+
+
+def test_each_scaling_does_to_the_training_rows_what_it_promises(tmp_path) -> None:
+    rng = np.random.default_rng(5)
+    values = rng.lognormal(2, 1, 3_000)
+    gone = rng.random(3_000) < 0.05
+    scalings = ("zscore", "robust", "minmax", "log", "quantile_uniform", "quantile_normal")
+    columns = {name: pa.array(values, mask=gone) for name in scalings}
+    pq.write_table(pa.table(columns | {"y": np.where(values > 7, "a", "b")}), tmp_path / "a.parquet")
+    options = {name: {"scaling": name, "impute": "median", "indicator": True} for name in scalings}
+    dataset = _run(tmp_path, _spec(tmp_path / "a.parquet", columns=options, optimise={"drop_leaks": False}))
+    transform, train = read_transform(dataset), read(dataset, "train")
+    names = [part.name for part in transform.parts["numeric"]]
+    tensor = {name: train.inputs["numeric"][:, place] for place, name in enumerate(names)}
+    for scaling in scalings:
+        found, missing = tensor[f"numeric/{scaling}"], tensor[f"missing/{scaling}"] == 1
+        assert 0.02 < missing.mean() < 0.08
+        present = found[~missing].astype(np.float64)
+        assert found[missing] == pytest.approx(np.median(present), abs=0.02), scaling  # median imputation
+        quartiles = np.quantile(present, [0.25, 0.5, 0.75])
+        if scaling == "robust":
+            assert quartiles[1] == pytest.approx(0, abs=1e-6)
+            assert quartiles[2] - quartiles[0] == pytest.approx(1.349, abs=1e-5)
+        elif scaling == "minmax":
+            assert (present.min(), present.max()) == (0.0, 1.0)
+        elif scaling == "quantile_uniform":
+            assert np.quantile(present, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.005)
+        else:
+            assert (present.mean(), present.std()) == pytest.approx((0, 1), abs=0.02)
+        if scaling == "quantile_normal":
+            assert quartiles == pytest.approx([-0.6745, 0, 0.6745], abs=0.02)
+
+
+def test_what_a_vocabulary_does_not_hold_shares_buckets() -> None:
+    top = [(f"user {n:05d}", 2) for n in range(10_000)]
+    counted = CategoricalSummary(count=20_300, missing=0, distinct=10_300, exact=True, top=top)
+    facts = SimpleNamespace(summary=SimpleNamespace(categorical={"user": counted}))
+    fitted = fit_categories(PlannedColumn(name="user", kind="categorical", dtype="string", reason=""), facts)
+    transform = fitted.transforms["categorical"]
+    assert (len(transform.vocabulary), transform.oov_buckets) == (10_000, 512)  # the power of two from 300
+    assert [(made.about, made.choice) for made in fitted.decisions] == [
+        ("vocabulary", "10,000 values"), ("oov_buckets", "512"),
+    ]  # fmt: skip
+    few = PlannedColumn(
+        name="user", kind="categorical", dtype="string", reason="", options=ColumnSection(vocabulary=3, oov_buckets=7)
+    )
+    transform = fit_categories(few, facts).transforms["categorical"]
+    assert (transform.vocabulary, transform.ids) == (("user 00000", "user 00001", "user 00002"), 2 + 3 + 6)
