@@ -156,10 +156,10 @@ def _engine(folder: Path, parts: _Parts, choice: EngineChoice, threads: int) -> 
         try:
             made = OnnxEngine(path, parts.transform, threads=threads)
             _check_golden(made, parts)
-        except (DocumentError, ImportError) as error:
+        except Exception as error:  # whatever is wrong with the fast way, the other one serves
             if choice == "onnx":
                 raise
-            logger.warning("%s; the SavedModel serves, which is slower", error)
+            logger.warning("%s: %s; the SavedModel serves, which is slower", type(error).__name__, error)
         else:
             return made
     return SavedModelEngine(folder / SAVED_MODEL, parts.signature)

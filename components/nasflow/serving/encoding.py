@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasflow.data.tensors import DTYPES
+from nasflow.data.tensors import dtype_of, is_whole
 from nasflow.data.transform import (
     FIRST_ID,
     MISSING_ID,
@@ -39,13 +39,14 @@ class Encoder:
     """The tensors of a TransformSpec that a network looks at. May be called from several threads at once."""
 
     def __init__(self, transform: TransformSpec, wanted: Collection[str]) -> None:
-        self._widths = {name: len(parts) for name, parts in transform.parts.items() if name in wanted}
-        self._image = transform.image if "image" in self._widths else None
-        places = {
+        parts = {tensor: parts for tensor, parts in transform.parts.items() if tensor in wanted}
+        self._widths = {tensor: len(each) for tensor, each in parts.items() if not is_whole(tensor)}
+        self._image = transform.image if "image" in parts else None
+        places: dict[str, tuple[str, int]] = {
             part.name: (tensor, place)
-            for tensor in self._widths
-            for place, part in enumerate(transform.parts[tensor])
+            for tensor, each in parts.items()
             if tensor != "image"
+            for place, part in enumerate(each)
         }
         columns = [column for column in transform.columns if any(part.name in places for part in column.parts)]
         self._first = columns[0].name if columns else ""
@@ -69,8 +70,7 @@ class Encoder:
         if self._fills:
             rows = len(raw[self._first])
             for name, width in self._widths.items():
-                if name != "image":
-                    tensors[name] = np.empty((rows, width), DTYPES[name])
+                tensors[name] = np.empty((rows, width), dtype_of(name))
             for fill in self._fills:
                 fill(raw, tensors)
         return tensors
@@ -144,8 +144,13 @@ def _one(column: ColumnTransform, places: Places) -> Fill:
 
     def fill(raw: Raw, tensors: Tensors) -> None:
         for target, values in zip(targets, column.apply(raw[column.name]), strict=True):
-            if target is not None:
-                tensors[target[0]][:, target[1]] = values
+            if target is None:
+                continue
+            tensor, place = target
+            if is_whole(tensor):
+                tensors[tensor] = values
+            else:
+                tensors[tensor][:, place] = values
 
     return fill
 

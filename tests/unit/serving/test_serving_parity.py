@@ -5,6 +5,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.models import test_served_parity as served_parity
 from tests.unit.train import made_data
 
 from nasflow.core.errors import DataError
@@ -12,6 +13,7 @@ from nasflow.data.apply import apply
 from nasflow.data.raw import raw_batch
 from nasflow.data.schema import Column, ImageFormat, Label, Schema
 from nasflow.data.transform import CategoricalTransform, LabelTransform, NumericTransform, TransformSpec
+from nasflow.data.transforms.text import TextTransform
 from nasflow.serving.columns import ColumnReader
 from nasflow.serving.encoding import Encoder
 
@@ -115,6 +117,28 @@ def test_the_encoder_is_apply(numbers):
     for name, values in expected.items():
         np.testing.assert_array_equal(encoded[name], values, err_msg=name)
     assert set(Encoder(transform, ["discrete"])(raw)) == {"discrete"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=served_parity.rows.filter(bool))
+def test_the_encoder_is_apply_for_every_family_and_setting(rows):
+    """The families of `nasflow.data.transforms` with their settings; texts have tensors of their own."""
+    text = TextTransform(name="job", place=0, vocabulary=("cook",), buckets=2, length=3)
+    transform = served_parity.SPEC.model_copy(update={"text": (text,)})
+    raw = {}
+    for (name, kind), values in zip(served_parity.KINDS.items(), zip(*rows, strict=True), strict=True):
+        if kind in ("numeric", "integer", "datetime", "vector"):
+            raw[name] = np.array(values, np.float64)
+        else:
+            raw[name] = np.empty(len(values), object)
+            raw[name][:] = values
+    expected = apply(transform, raw)
+    assert "text_0" in expected
+    encoded = Encoder(transform, list(expected))(raw)
+    assert encoded.keys() == expected.keys()
+    for name, values in expected.items():
+        assert encoded[name].dtype == values.dtype
+        np.testing.assert_array_equal(encoded[name], values, err_msg=name)
 
 
 def test_a_family_that_the_encoder_does_not_know_is_encoded_by_its_own_arithmetic():
