@@ -122,6 +122,10 @@ base-image: ## Makes nasflow-base:bookworm with debootstrap, for machines that r
 docker: ## Starts a Docker daemon where none answers (root, Debian)
 	containers/start-docker.sh
 
+.PHONY: bench-preprocess
+bench-preprocess: setup ## preprocess beside a plain pyarrow program, tensorflow-transform and bare loops; 10 minutes
+	$(BIN)/python tests/benchmarks/preprocess.py
+
 .PHONY: goldens
 goldens: setup ## Rewrites the committed component.yaml files and golden pipelines after a change that was meant
 	$(BIN)/python -m nasflow_pipelines.goldens

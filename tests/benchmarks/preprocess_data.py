@@ -55,7 +55,7 @@ def idx(folder: Path, images: int = 60_000) -> Path:
         shade = rng.integers(40, 256, (images, 28, 28))
         across, down = np.arange(28)[None, None, :], np.arange(28)[None, :, None]
         inside = (across >= left[:, None, None]) & (across < (left + wide)[:, None, None])
-        inside &= (down >= top[:, None, None]) & (down < (top + high)[:, None, None])
+        inside = inside & (down >= top[:, None, None]) & (down < (top + high)[:, None, None])
         pixels[inside] = shade[inside]
         with gzip.open(folder / "train-labels-idx1-ubyte.gz", "wb", compresslevel=6) as sink:
             sink.write(struct.pack(">2I", 0x801, images) + labels.tobytes())

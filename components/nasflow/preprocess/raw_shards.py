@@ -3,7 +3,6 @@ on the same rows only if they are still there. Tables only; an image's shard hol
 """
 
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nasflow.core.artifacts import Shard
-from nasflow.core.storage import join, sha256_of, storage_for
+from nasflow.core.storage import join, sha256_of
 from nasflow.data.codes import Codes
 from nasflow.preprocess.clean import CleanRows
+from nasflow.preprocess.publish import publish, writing_folder
 
 _GROUP_ROWS = 16_384
 
@@ -47,7 +47,7 @@ class RawWriter:
             path = Path(self._folder.name, "raw.parquet")
             uri = join(self.uri, "raw_test", f"part-{self.index:05d}.parquet")
             digest, size = sha256_of(str(path))
-            storage_for(uri).upload(path, uri)
+            publish(path, uri)
             return Shard(uri=uri, size=size, sha256=digest, rows=self._rows)
         finally:
             if self._folder is not None:
@@ -59,7 +59,7 @@ class RawWriter:
             return
         table = pa.Table.from_batches(self._pending)
         if self._writer is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="nasflow-raw-")
+            self._folder = writing_folder(self.uri)
             path = Path(self._folder.name, "raw.parquet")
             self._writer = pq.ParquetWriter(path, table.schema, compression="zstd", write_statistics=False)
         whole = rows - rows % _GROUP_ROWS if at_least > 1 else rows

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,10 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS, Shard, Split
-from nasflow.core.storage import join, storage_for
+from nasflow.core.storage import join
 from nasflow.data.layout import LABEL, SUFFIX, WEIGHT, Stored, layout, schema
 from nasflow.data.tensors import is_whole
 from nasflow.data.transform import TransformSpec
+from nasflow.preprocess.publish import publish, writing_folder
 
 GROUP_ROWS = 16_384
 _GROUP_BYTES = 8 << 20
@@ -36,7 +36,7 @@ class ShardWriter:
         row_bytes = sum(max(1, one.size) * np.dtype(one.dtype).itemsize for one in self._stored)
         self._group_rows = max(64, min(GROUP_ROWS, _GROUP_BYTES // row_bytes))
         self._files: dict[Split, _File] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="nasflow-shards-")
+        self._folder = writing_folder(uri)
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +81,7 @@ class ShardWriter:
                 file = self._files[split]
                 file.close()
                 uri = join(self._uri, split, f"part-{self._index:05d}{SUFFIX}")
-                storage_for(uri).upload(file.path, uri)
+                publish(file.path, uri)
                 shards[split] = Shard(uri=uri, size=file.size, sha256=file.sha256, rows=file.rows)
         return shards
 

@@ -14,7 +14,7 @@ from nasflow.core.storage import storage_for
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.golden import GOLDEN_ROWS, Golden
 from nasflow.data.schema import Schema
-from nasflow.preprocess import dead_letters, fit, identifiers, quality, report, statistics
+from nasflow.preprocess import dead_letters, fit, identifiers, lean, quality, report, statistics
 from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.findings import weightiest_first
 from nasflow.preprocess.plan import Plan, make_plan
@@ -86,6 +86,8 @@ def _produce(
     spec: PreprocessSpec, sources: Sources, place: Place, earlier: Dataset | None
 ) -> tuple[Dataset, Mapping[str, bytes]]:
     original = _original(spec, sources, place)
+    if spec.preprocess.runner == "local":
+        lean.import_beam()
     plan = make_plan(sources, spec.data, spec.task)
     from nasflow.preprocess import pipeline  # Beam takes seconds to import: only where it runs
     from nasflow.preprocess.engine import Engine

@@ -88,7 +88,9 @@ def scaled(transform: NumericTransform, numbers: NDArray[np.float64]) -> NDArray
     if transform.scaling == "log":
         numbers = np.sign(numbers) * np.log1p(np.abs(numbers))
     with np.errstate(over="ignore"):  # an overflow is ±inf, which the clip brings back
-        return np.clip((numbers - transform.mean) / transform.std, -transform.clip, transform.clip)
+        found = numbers - transform.mean
+        found /= transform.std  # in place: a new array of a batch costs more than the arithmetic
+    return np.clip(found, -transform.clip, transform.clip, out=found)
 
 
 def between(numbers: NDArray[np.float64], knots: tuple[float, ...], targets: tuple[float, ...]) -> NDArray[np.float64]:
@@ -112,8 +114,11 @@ def numeric(transform: NumericTransform, values: RawColumn) -> NDArray[np.float3
         return scaled(transform, numbers).astype(np.float32)
     if transform.fill is not None:
         return scaled(transform, np.where(finite, numbers, transform.fill)).astype(np.float32)
-    found = scaled(transform, np.where(finite, numbers, 0.0))
-    return np.where(finite, found, 0.0).astype(np.float32)
+    if finite.all():
+        return scaled(transform, numbers).astype(np.float32)
+    found = scaled(transform, np.where(finite, numbers, 0.0)).astype(np.float32)
+    found[~finite] = 0.0
+    return found
 
 
 def missing(values: RawColumn) -> NDArray[np.float32]:
