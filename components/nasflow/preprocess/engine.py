@@ -114,7 +114,7 @@ class Engine:
         if self._section.runner == "dataflow" and importlib.util.find_spec("apitools") is None:
             raise UserError(
                 "preprocess.runner: dataflow needs Beam's Google Cloud extra, which is not installed here; "
-                "pip install 'apache-beam[gcp]' of the same version"
+                "pip install 'apache-beam[gcp]' of the same version (the extra `dataflow`, or the image beam-sdk)"
             )
         return create_runner(_CLASSES[self._section.runner])
 

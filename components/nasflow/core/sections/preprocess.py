@@ -40,7 +40,7 @@ class PreprocessSection(Section):
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _ENVIRONMENT = {
     "environment_type": "EXTERNAL (a worker pool at options.environment_config), LOOPBACK (workers in this process) or "
-    "DOCKER (an image with nasflow)"
+    "DOCKER (the image beam-sdk at options.environment_config)"
 }
 _NEEDED_OPTIONS: dict[BeamRunner, dict[str, str]] = {
     "local": {},
@@ -51,6 +51,6 @@ _NEEDED_OPTIONS: dict[BeamRunner, dict[str, str]] = {
         "project": "the Google Cloud project",
         "region": "where the workers run",
         "temp_location": "a gs:// prefix for Dataflow's own files",
-        "sdk_container_image": "the workers' image, with nasflow and Beam's /opt/apache/beam/boot",
+        "sdk_container_image": "the workers' image: beam-sdk of `make images`, in a registry that they reach",
     },
 }
