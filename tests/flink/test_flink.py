@@ -130,7 +130,7 @@ def test_sigterm_cancels_the_job_and_the_next_run_goes_on(flink: Cluster, made_h
     states = [beam_job_api_pb2.JobState.Enum.Name(job.state) for job in jobs]
     assert "CANCELLED" in states
     assert not {"RUNNING", "STARTING"} & set(states)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240  # each of the attempts starts workers, which see the mark and stop
     while {"RUNNING", "CREATED", "RESTARTING"} & set(in_flink := flink.job_states()):
         assert time.monotonic() < deadline, in_flink
         time.sleep(0.2)
