@@ -125,17 +125,17 @@ def test_sigterm_cancels_the_job_and_the_next_run_goes_on(flink: Cluster, made_h
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 75, _said(tmp_path)
         assert "the job was cancelled" in _said(tmp_path)
+        deadline = time.monotonic() + 240  # each of the attempts starts workers, which see the mark and stop
+        while {"RUNNING", "CREATED", "RESTARTING"} & set(in_flink := flink.job_states()):
+            assert time.monotonic() < deadline, in_flink
+            time.sleep(0.2)
+        # Beam's job server says CANCELLED, but lets Flink's job go on to FINISHED: our workers' own mark ends it.
+        assert in_flink[-1] in ("CANCELED", "FAILED"), in_flink
     with grpc.insecure_channel(flink.job_endpoint) as channel:
         jobs = beam_job_api_pb2_grpc.JobServiceStub(channel).GetJobs(beam_job_api_pb2.GetJobsRequest()).job_info
     states = [beam_job_api_pb2.JobState.Enum.Name(job.state) for job in jobs]
     assert "CANCELLED" in states
     assert not {"RUNNING", "STARTING"} & set(states)
-    deadline = time.monotonic() + 240  # each of the attempts starts workers, which see the mark and stop
-    while {"RUNNING", "CREATED", "RESTARTING"} & set(in_flink := flink.job_states()):
-        assert time.monotonic() < deadline, in_flink
-        time.sleep(0.2)
-    # Beam's job server said CANCELLED, but let Flink's job go on to FINISHED: our workers' own mark is what ends it.
-    assert in_flink[-1] in ("CANCELED", "FAILED"), in_flink
 
     process = _start(tmp_path, train, {})  # the runner is no part of what names the work: the analysis is found again
     assert process.wait(300) == 0, _said(tmp_path)
