@@ -17,6 +17,7 @@ from nasflow.models.build import build
 from nasflow.models.export import export
 from nasflow.models.saved import SavedModel
 from nasflow.preprocess.shards import ShardWriter
+from nasflow.serving.encoding import Encoder
 from nasflow.spaces.text import TextSpace
 
 ROWS = [
@@ -102,3 +103,13 @@ def test_the_saved_model_takes_raw_text(tmp_path: Path) -> None:
 def test_what_is_no_text_is_refused(text: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         raw_batch([{"title": text, "body": "", "age": 1}], SCHEMA)
+
+
+def test_the_fast_encoder_gives_what_the_network_wants() -> None:
+    raw = raw_batch(ROWS, SCHEMA)
+    expected = apply(SPEC, raw)
+    found = Encoder(SPEC, ["text_1", "numeric"])(raw)
+    assert set(found) == {"text_1", "numeric"}
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, expected[name])
+    assert set(Encoder(SPEC, ["text_0"])(raw)) == {"text_0"}
