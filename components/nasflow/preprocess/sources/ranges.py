@@ -50,11 +50,12 @@ def record_ends(chunk: NDArray[np.uint8], delimiter: str, *, quoted: bool) -> tu
     lines = np.flatnonzero(chunk == _NEWLINE)
     marks = np.flatnonzero(chunk == _QUOTE)
     if len(marks):
-        padded = np.concatenate([[_NEWLINE], chunk, [_NEWLINE]]).astype(np.uint8)  # a place p of the chunk is p + 1
-        ends = np.array([*_UNQUOTED_ENDS, ord(delimiter)], np.uint8)
-        first = int(quoted)
+        ends = np.zeros(256, bool)
+        ends[[*_UNQUOTED_ENDS, ord(delimiter)]] = True
+        first, last = int(quoted), len(chunk) - 1
         opening, closing = marks[first::2], marks[1 - first :: 2]
-        if not (np.isin(padded[opening], ends).all() and np.isin(padded[closing + 2], ends).all()):
+        begins = ends[chunk[np.maximum(opening - 1, 0)]] | (opening == 0)
+        if not (begins.all() and (ends[chunk[np.minimum(closing + 1, last)]] | (closing == last)).all()):
             raise IrregularError
         outside = (np.searchsorted(marks, lines) + quoted) % 2 == 0
         lines = lines[outside]
