@@ -119,7 +119,7 @@ def search(name: str, strategy: Strategy, seed: int, trials: int) -> tuple[list[
     landscape = LANDSCAPES[name](seed)
     points = np.random.default_rng([4, seed])
     spread = float(np.std([landscape.worth(sample(landscape.parameters, points)) for _ in range(1000)]))
-    errors = np.random.default_rng([5, seed])
+    errors, epoch_errors = np.random.default_rng([5, seed]), np.random.default_rng([7, seed])
     history: list[Result] = []
     regrets: list[float] = []
     spent, whole, best = 0, -math.inf, math.inf
@@ -136,12 +136,15 @@ def search(name: str, strategy: Strategy, seed: int, trials: int) -> tuple[list[
         # Of a short trial: errors of 0.5 and 1 standard deviation at a third and a ninth of the epochs.
         error = NOISE.get(name, 0.0) + 0.5 * math.log(EPOCHS / epochs, 3)
         score = worth + float(errors.normal()) * error * spread
+        noise = [NOISE.get(name, 0.0) + 0.5 * math.log(EPOCHS / epoch, 3) for epoch in range(1, epochs)]
+        curve = worth + epoch_errors.normal(size=epochs - 1) * noise * spread
         history.append(
             Result(
                 trial_id=str(len(history)),
                 values=dict(values),
                 status="completed",
                 score=score,
+                curve=(*curve.tolist(), score),
                 epochs=epochs,
                 granted=epochs,
             )

@@ -57,7 +57,7 @@ class Asha:
         rng: np.random.Generator,
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
-        ladder = self.ladder()
+        ladder = self.open_rungs(history)
         reached = {epochs: self._at(epochs, history) for epochs in ladder}
         found: list[Suggestion] = []
         for below, above in reversed(list(itertools.pairwise(ladder))):
@@ -99,6 +99,10 @@ class Asha:
         """
         low = min(self.min_epochs, self.epochs)
         return tuple(sorted({max(low, round(self.epochs / self.factor**rung)) for rung in range(self.rungs)}))
+
+    def open_rungs(self, history: Sequence[Result]) -> tuple[int, ...]:
+        """Epochs of the rungs that points are promoted to, the lowest first: all of them, whatever was found."""
+        return self.ladder()
 
     def _at(self, epochs: int, history: Sequence[Result]) -> list[Result]:
         """What was trained for so many epochs, or was to be and failed; without a word on epochs: for all."""

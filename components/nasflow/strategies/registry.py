@@ -20,6 +20,7 @@ from nasflow.strategies.greedy import GreedySearch
 from nasflow.strategies.grid import GridSearch
 from nasflow.strategies.hill_climb import HillClimb
 from nasflow.strategies.hybrid import Hybrid
+from nasflow.strategies.pasha import Pasha
 from nasflow.strategies.predictor import Predictor
 from nasflow.strategies.random_search import RandomSearch
 from nasflow.strategies.reinforce import Reinforce
@@ -38,6 +39,7 @@ STRATEGIES: Mapping[str, type[Any]] = MappingProxyType(
         "predictor": Predictor,
         "reinforce": Reinforce,
         "asha": Asha,
+        "pasha": Pasha,
         "hybrid": Hybrid,
     }
 )

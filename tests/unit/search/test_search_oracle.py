@@ -23,7 +23,7 @@ SPACE = MlpSpace(inputs=INPUTS, output=OUTPUT)
 BAYESIAN = pytest.param("bayesian", marks=pytest.mark.slow)  # a second a suggestion
 OURS = ["random", "evolution", "auto", "grid", "greedy", "hill_climb", "genetic", "tpe", "reinforce", "hybrid"]
 PREDICTOR = pytest.param("predictor", marks=pytest.mark.slow)  # loads scikit-learn
-STRATEGIES = [*OURS, "asha", PREDICTOR, "hyperband", BAYESIAN]
+STRATEGIES = [*OURS, "asha", "pasha", PREDICTOR, "hyperband", BAYESIAN]
 
 
 def open_study(uri, *, trials=14, constraints=None, metric="accuracy"):
@@ -151,7 +151,7 @@ def test_asha_goes_on_with_a_training_where_nothing_is_lost_by_it(tmp_path):
 
 
 def test_side_by_side_suggestions_differ(tmp_path):
-    for strategy in ("random", "grid", "auto", "tpe", "asha"):
+    for strategy in ("random", "grid", "auto", "tpe", "asha", "pasha"):
         study = open_study(tmp_path / strategy, trials=12)
         oracle = make_oracle(strategy, study)
         for _ in range(5):

@@ -12,6 +12,7 @@ SETTINGS = {
     "tpe": {"startup": 3},
     "predictor": {"startup": 3, "trees": 8},
     "asha": {"rungs": 2},
+    "pasha": {"rungs": 2},
     "hybrid": {"parts": ["tpe", "predictor"], "weights": None, "settings": {"predictor": {"startup": 3}}},
 }
 
@@ -35,6 +36,6 @@ def test_a_search_by_each_strategy(strategy, table, tmp_path):
     assert search.strategy == strategy
     assert search.trials.completed == 6
     assert [trial["origin"] for trial in trials] == ["preset"] * 3 + ["strategy"] * 3
-    assert {trial["epochs"] for trial in trials[3:]} == ({1} if strategy == "asha" else {3})
+    assert {trial["epochs"] for trial in trials[3:]} == ({1} if strategy in ("asha", "pasha") else {3})
     presets = [trial["score"] for trial in trials[:3]]
     assert search.candidates[0].score >= max(presets)

@@ -7,6 +7,7 @@ from nasflow.strategies.greedy import GreedySearch
 from nasflow.strategies.grid import GridSearch
 from nasflow.strategies.hill_climb import HillClimb
 from nasflow.strategies.hybrid import Hybrid
+from nasflow.strategies.pasha import Pasha
 from nasflow.strategies.predictor import Predictor
 from nasflow.strategies.random_search import RandomSearch
 from nasflow.strategies.reinforce import Reinforce
@@ -84,6 +85,13 @@ class TestAsha(StrategyConformance):
 class TestAshaWithoutRungs(StrategyConformance):
     def make(self) -> Strategy:
         return Asha(epochs=1)
+
+
+class TestPasha(StrategyConformance):
+    """Two rungs of 1 and 3 epochs, the one of 9 when they disagree."""
+
+    def make(self) -> Strategy:
+        return Pasha(epochs=9)
 
 
 class TestMixture(StrategyConformance):

@@ -111,14 +111,14 @@ class SearchSection(Section):
     with them. `recipe`: how much of the training recipe is searched, `none`, `some` or `all`."""
     strategy: str = "auto"
     """`auto`, `random`, `grid`, `greedy`, `hill_climb`, `genetic`, `evolution`, `tpe`, `predictor`, `reinforce`,
-    `asha`, `hybrid`, Keras Tuner's `hyperband` and `bayesian`, or `package.module:factory`."""
+    `asha`, `pasha`, `hybrid`, Keras Tuner's `hyperband` and `bayesian`, or `package.module:factory`."""
     settings: dict[str, Any] = Field(default={})
     """Settings of the strategy; left out, its defaults. `genetic`: population, tournament, mating, crossover, mutation,
     elites. `evolution`: population, sample, crossover. `hill_climb`: step, first. `grid`, `greedy`: points. `tpe`:
     startup, gamma, candidates, prior. `predictor`: startup, trees, candidates, elites, random_share. `reinforce`:
-    rate, baseline, entropy, bins. `asha`: factor, rungs, min_epochs, promote. `hybrid`: parts, mode, weights, trials,
-    settings. `auto`: neighbours, evolution, incumbent_share, random_share. A dotted path's factory is called with
-    them."""
+    rate, baseline, entropy, bins. `asha`, `pasha`: factor, rungs, min_epochs, promote. `hybrid`: parts, mode, weights,
+    trials, settings. `auto`: neighbours, evolution, incumbent_share, random_share. A dotted path's factory is
+    called with them."""
     start: tuple[dict[str, Any], ...] = ()
     """Points of the space that are tried before everything else, presets included: `values` of an earlier search's
     candidates. What the space does not know of them is left out."""
