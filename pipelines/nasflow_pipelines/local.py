@@ -232,7 +232,7 @@ def _missing(kind: Kind, records: dict[str, TaskRecord]) -> str | None:
 
 
 def _with_absolute_paths(experiment: ExperimentSpec) -> ExperimentSpec:
-    """Local data by absolute path: a container starts in another folder."""
+    """Local data and earlier searches by absolute path: a container starts in another folder."""
 
     def absolute(uri: str | None) -> str | None:
         return uri if uri is None or ":" in uri.split("/")[0] else str(Path(uri).expanduser().absolute())
@@ -240,7 +240,9 @@ def _with_absolute_paths(experiment: ExperimentSpec) -> ExperimentSpec:
     data = experiment.data.model_copy(
         update={"train": absolute(experiment.data.train), "test": absolute(experiment.data.test)}
     )
-    return experiment.model_copy(update={"data": data})
+    warm = tuple(str(absolute(uri)) for uri in experiment.search.warm_start)
+    search = experiment.search.model_copy(update={"warm_start": warm})
+    return experiment.model_copy(update={"data": data, "search": search})
 
 
 @contextlib.contextmanager

@@ -84,9 +84,10 @@ def _check_docker(resources: ResourcesSection) -> None:
 
 
 def _sources(experiment: ExperimentSpec) -> list[str]:
-    """Local folders that hold the data: of a file or a glob, the folder above it; of a folder, itself."""
+    """Local folders that hold the data and earlier searches: of a file or a glob, the folder above it; of a folder,
+    itself."""
     folders: list[Path] = []
-    for uri in (experiment.data.train, experiment.data.test):
+    for uri in _uris(experiment):
         if uri is None or uri.startswith("sample:") or not is_local(uri):
             continue
         path = local_path(uri)
@@ -100,8 +101,8 @@ def _remote(experiment: ExperimentSpec) -> bool:
     return any(uri is not None and not is_local(uri) and not uri.startswith("sample:") for uri in _uris(experiment))
 
 
-def _uris(experiment: ExperimentSpec) -> tuple[str | None, str | None]:
-    return experiment.data.train, experiment.data.test
+def _uris(experiment: ExperimentSpec) -> tuple[str | None, ...]:
+    return experiment.data.train, experiment.data.test, *experiment.search.warm_start
 
 
 def _passed_on() -> dict[str, str]:

@@ -22,7 +22,7 @@ from nasflow.strategies._base import Result
 logger = logging.getLogger(__name__)
 
 TrialStatus = Literal["running", "completed", "failed", "infeasible"]
-Origin = Literal["preset", "strategy", "shrunk"]
+Origin = Literal["preset", "earlier", "strategy", "shrunk"]
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -32,7 +32,8 @@ class Record:
     trial_id: str
     values: dict[str, Any]
     origin: Origin
-    """``shrunk``: a suggestion that broke a constraint, changed until it did not."""
+    """``earlier``: the best of an earlier study (`search.warm_start`). ``shrunk``: a suggestion that broke a
+    constraint, changed until it did not."""
     parents: tuple[str, ...] = ()
     """Trials that it descends from."""
     control: dict[str, Any] = dataclasses.field(default_factory=dict)

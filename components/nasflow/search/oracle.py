@@ -84,13 +84,14 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
         if record is not None:
             if record.trial_id != trial_id:
                 raise RuntimeError(f"trial {record.trial_id} of the ledger is replayed as {trial_id}")  # our defect
-            if record.origin != "preset":
+            if record.origin not in ("preset", "earlier"):
                 self.replayed(trial_id, record)
             return {"status": "RUNNING", "values": {**record.values, **record.control}}
         if (reason := self.study.budget.ended()) is not None:
             return self._stop(reason)
-        if (preset := self.study.next_preset()) is not None:
-            proposal: Proposal | None = Proposal(draft=preset, origin="preset", control=self.preset_control())
+        if (given := self.study.next_given()) is not None:
+            draft, origin = given
+            proposal: Proposal | None = Proposal(draft=draft, origin=origin, control=self.preset_control())
         else:
             proposal = self.propose(trial_id)
         if proposal is None:
@@ -218,7 +219,9 @@ class StrategyOracle(LedgerOracle):
         study = self.study
         running = {(key(r.values), r.control.get("tuner/epochs")) for r in study.ledger.running}
         wanted = len(running) + 1
-        suggestions = self._strategy.suggest(study.parameters, study.space.presets(), study.history, wanted, rng)
+        # One that lets trials go on needs their weights, which an earlier study did not leave.
+        history = study.history if self.inherits else study.known
+        suggestions = self._strategy.suggest(study.parameters, study.space.presets(), history, wanted, rng)
         for suggestion in suggestions:
             epochs = suggestion.epochs if isinstance(suggestion, Suggestion) else None
             if (key(suggestion), epochs) not in running:

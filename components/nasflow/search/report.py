@@ -19,7 +19,7 @@ from nasflow.spaces.drawing import drawing
 from nasflow.spaces.operations import measure
 
 _CURVES = 8
-_ORIGINS = {"preset": "preset", "strategy": "suggested", "shrunk": "shrunk to fit"}
+_ORIGINS = {"preset": "preset", "earlier": "earlier study", "strategy": "suggested", "shrunk": "shrunk to fit"}
 _BLUE, _ORANGE, _GREY, _RED = "#2563b0", "#d97706", "#9aa3af", "#c0392b"
 _OTHERS = ("#d97706", "#2a9d8f", "#8e6bbf", "#b5838d", "#7a8b2f", "#5fa8d3", "#6c757d")
 

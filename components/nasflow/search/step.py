@@ -28,6 +28,7 @@ from nasflow.search.returned import within
 from nasflow.search.selection import Front, Selection, select, select_front, standard_error
 from nasflow.search.spec import SearchSpec
 from nasflow.search.study import Study
+from nasflow.search.warm_start import read_earlier, warm_start
 from nasflow.spaces.parameters import repair
 from nasflow.spaces.registry import get_space
 from nasflow.strategies.registry import check_strategy
@@ -43,16 +44,18 @@ def run(spec: SearchSpec, *, dataset: Dataset, work_dir: str, output: str) -> Se
 
     Raises:
         SpecError: an unknown space, strategy or setting, or one that does not fit the task.
+        DocumentError: a document of `search.warm_start` is missing or no Search.
         UserError: impossible constraints.
         NasflowError: every one of the first trials failed, or the time was over before one could end.
     """
     check_strategy(spec.search.strategy, spec.search.settings)
+    earlier = read_earlier(spec.search.warm_start)
     return run_once(
         "search",
         Search,
-        lambda place: _produce(spec, dataset, place),
+        lambda place: _produce(spec, dataset, earlier, place),
         spec=_identity(spec),
-        inputs={"dataset": dataset},
+        inputs={"dataset": dataset, **{f"warm_start.{place}": search for place, search in enumerate(earlier)}},
         work_dir=work_dir,
         output=output,
     )
@@ -65,14 +68,16 @@ def _identity(spec: SearchSpec) -> SearchSpec:
     return spec.model_copy(update={"search": spec.search.model_copy(update=same)})
 
 
-def _produce(spec: SearchSpec, dataset: Dataset, place: Place) -> tuple[Search, dict[str, bytes]]:
+def _produce(
+    spec: SearchSpec, dataset: Dataset, earlier: Sequence[Search], place: Place
+) -> tuple[Search, dict[str, bytes]]:
     from nasflow.models.device import set_up
 
     set_up()
     from nasflow.search.oracle import make_oracle
     from nasflow.search.report import report
 
-    study = open_study(spec, dataset, place)
+    study = open_study(spec, dataset, place, earlier)
     for objective in (spec.metric, *spec.objectives):
         if objective not in COSTS:
             check_metric(objective, study.output.classes)
@@ -149,7 +154,7 @@ def _search(
         Engine(study, oracle, crew, setup, weights=weights, stopping=stopping).run()
 
 
-def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
+def open_study(spec: SearchSpec, dataset: Dataset, place: Place, earlier: Sequence[Search] = ()) -> Study:
     """The study of a place, as far as it got."""
     from nasflow.models.hypermodels.space import adapt
 
@@ -163,18 +168,27 @@ def open_study(spec: SearchSpec, dataset: Dataset, place: Place) -> Study:
         adapt=adapt,
     )
     ledger = Ledger(place.at(LEDGER))
+    budget = Budget(spec.search.budget, epochs_of(spec.search.budget, rows=dataset.rows["train"]), ledger)
+    trainings = _trainings(spec)
+    warm = warm_start(earlier, spec, dataset=dataset, space=space, epochs=budget.epochs, trainings=trainings)
+    if earlier:
+        logger.info(
+            "warm start: %d points to try, %d results known from %d earlier searches",
+            *(len(warm.points), len(warm.prior), len(earlier)),
+        )
     return Study(
         space=space,
         limits=Limits(space, spec.constraints, inputs=transform.inputs, output=transform.output),
         ledger=ledger,
-        budget=Budget(spec.search.budget, epochs_of(spec.search.budget, rows=dataset.rows["train"]), ledger),
+        budget=budget,
         metric=spec.metric,
         inputs=transform.inputs,
         output=transform.output,
         seed=spec.seed,
         objectives=spec.objectives,
         cost_rows=_rows_of_an_epoch(spec, dataset),
-        trainings=_trainings(spec),
+        trainings=trainings,
+        warm=warm,
         first=tuple(
             repair(space.parameters(), values, np.random.default_rng(spec.seed)) for values in spec.search.start
         ),

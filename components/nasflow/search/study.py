@@ -16,6 +16,7 @@ from nasflow.search.budget import Budget
 from nasflow.search.cost_model import CostModel, calibrate
 from nasflow.search.ledger import Ledger, Origin, Record
 from nasflow.search.limits import Draft, Limits
+from nasflow.search.warm_start import WarmStart
 from nasflow.spaces._base import Space
 from nasflow.spaces.parameters import Parameter, key
 from nasflow.strategies._base import Result
@@ -45,6 +46,8 @@ class Study:
     """Of a trial: seeds × repeats × folds."""
     first: tuple[Mapping[str, Any], ...] = ()
     """Points that come before the presets; valid in the space."""
+    warm: WarmStart = dataclasses.field(default_factory=WarmStart)
+    """Points that come after the presets, and results of earlier studies."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -74,6 +77,12 @@ class Study:
                 scores = dict(zip(self.objectives, point, strict=True))
                 results[place] = dataclasses.replace(results[place], scores=scores, score=float(rank))
         return results
+
+    @property
+    def known(self) -> list[Result]:
+        """`history` after the results of earlier studies; a point that was tried here, too, counts as it went here."""
+        tried = self.tried()
+        return [*(result for result in self.warm.prior if key(result.values) not in tried), *self.history]
 
     def score_of(self, trial_id: str) -> float | None:
         """As strategies see it now; None where there is none."""
@@ -140,16 +149,18 @@ class Study:
         """Keys of all points that were recorded."""
         return {key(record.values) for record in self.ledger.records}
 
-    def next_preset(self) -> Draft | None:
-        """The first point to start at, or preset, that was not tried and is within the limits; those beyond them are
-        recorded on the way."""
-        for preset in (*self.first, *self.space.presets()):
-            if key(preset) in self.tried():
+    def next_given(self) -> tuple[Draft, Origin] | None:
+        """The first point to start at, preset, or best point of an earlier study, that was not tried and is within the
+        limits; those beyond them are recorded on the way."""
+        presets: list[tuple[Mapping[str, Any], Origin]]
+        presets = [(point, "preset") for point in (*self.first, *self.space.presets())]
+        for point, origin in (*presets, *((point, "earlier") for point in self.warm.points)):
+            if key(point) in self.tried():
                 continue
-            draft = self.limits.draft(preset)
+            draft = self.limits.draft(point)
             if draft.excess == 0:
-                return draft
-            self.reject(draft, "preset")
+                return draft, origin
+            self.reject(draft, origin)
         return None
 
     def reject(self, draft: Draft, origin: Origin, parents: tuple[str, ...] = ()) -> None:

@@ -41,6 +41,8 @@ class Result:
     """Epochs that its suggestion asked for, whatever became of it; None: it left that to the study."""
     curve: tuple[float, ...] = ()
     """The score after each epoch, more is better; of its first training where it has several (seeds, folds)."""
+    prior: bool = False
+    """Of an earlier study (`search.warm_start`): known, but none of this study's budget."""
     scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """In a Pareto search each objective by name, more is better; `score` is then its rank (Deb et al. 2002): −1 less
     the number of its front, plus a share below 1 that grows with its distance to its neighbours there."""

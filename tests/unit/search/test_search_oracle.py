@@ -235,7 +235,7 @@ def test_shrinking_moves_a_point_no_further_than_it_must(tmp_path):
 def test_points_to_start_at_come_before_the_presets(tmp_path):
     first, second, *_ = SPACE.presets()
     study = dataclasses.replace(open_study(tmp_path / "ledger"), first=(second,))
-    draft = study.next_preset()
+    draft, _ = study.next_given()
     assert draft.values == second
     study.start("0000", draft, "preset")
-    assert study.next_preset().values == first
+    assert study.next_given()[0].values == first

@@ -122,6 +122,13 @@ class SearchSection(Section):
     start: tuple[dict[str, Any], ...] = ()
     """Points of the space that are tried before everything else, presets included: `values` of an earlier search's
     candidates. What the space does not know of them is left out."""
+    warm_start: tuple[str, ...] = ()
+    """Earlier searches over the same space: URIs of Search documents (the folder with `manifest.json`; `document_uri`
+    in `WORK_DIR/runs/RUN_ID/search.json`). Their best points are tried right after the presets. Where the Dataset (by
+    its digest), the objective (a single one) and the epochs of a trial are this search's, too, strategies also see
+    their whole trials as results; Keras Tuner's oracles and those that let trials go on (`asha`, `pasha`) do not."""
+    warm_points: Annotated[int, Field(ge=0)] = 3
+    """Points of `warm_start` to try, in all: the best of each search, then the second of each, and so on."""
     budget: BudgetSection = BudgetSection()
     """Trials, hours, epochs."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
