@@ -23,13 +23,16 @@ RECORD = np.dtype([("row", "<u8"), ("label", "<u8"), ("piece", "<u4"), ("place",
 OPTIONAL, KEPT, TEST_FILE = 0, 1, 2
 """A training or validation row; a test row that was split off; a row of the test file."""
 DROP = np.dtype([("place", "<u4"), ("reason", "u1")])
-REPEATS, IN_TEST, CONFLICTS, NEARLY_REPEATS, NEAR_TEST = range(5)
+REPEATS, IN_TEST, CONFLICTS, NEARLY_REPEATS, NEAR_TEST, IMAGE_REPEATS, IMAGE_NEAR_TEST, SUSPECT = range(8)
 REASONS = (
     DROPPED + "repeats an earlier row",
     DROPPED + "its features are in the test rows",
     DROPPED + "its features have another label more often",
     DROPPED + "its text nearly repeats an earlier row's",
     DROPPED + "its text nearly repeats a test row's",
+    DROPPED + "its image nearly repeats an earlier row's",
+    DROPPED + "its image nearly repeats a test row's",
+    DROPPED + "its label is probably wrong",
 )
 _COUNT = struct.Struct("<Q")
 

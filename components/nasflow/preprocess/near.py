@@ -19,7 +19,7 @@ from nasflow.preprocess.inspection import RowSample, row_ranks, shrink
 HEIGHT, WIDTH = 8, 9
 _KNOWN = 50_000
 _ASKED = 1_000
-_BITS, _LEVELS = 2, 4.0
+BITS, _LEVELS = 2, 4.0
 _AT_ONCE = 100
 _EXAMPLES = 10
 
@@ -74,7 +74,7 @@ def pairs(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.int
     flat = second.reshape(len(second), -1).astype(np.float32)
     for start in range(0, len(first), _AT_ONCE):
         bits = np.bitwise_count(mine[start : start + _AT_ONCE, None] ^ others[None, :])
-        for row, column in zip(*np.nonzero(bits <= _BITS), strict=True):
+        for row, column in zip(*np.nonzero(bits <= BITS), strict=True):
             place = start + int(row)
             if found[place] >= 0 and bits[row, found[place]] <= bits[row, column]:
                 continue
@@ -82,6 +82,12 @@ def pairs(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.int
             if np.abs(delta - delta.mean()).mean() <= _LEVELS:
                 found[place] = column
     return found
+
+
+def alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether grey levels uint8 [n, 8, 9] are alike, each picture moved to the same mean; bool [n]."""
+    delta = (second.astype(np.float32) - first.astype(np.float32)).reshape(len(first), -1)
+    return np.asarray(np.abs(delta - delta.mean(axis=1, keepdims=True)).mean(axis=1) <= _LEVELS)
 
 
 def _compare(asked: pa.Table, known: pa.Table) -> dict[str, Any]:
@@ -102,9 +108,14 @@ def _pictures(table: pa.Table) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(table.column("picture").to_pylist()), np.uint8).reshape(-1, HEIGHT, WIDTH)
 
 
+def shrunken(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [n, 8, 9] of uint8 [n, height, width, channels]."""
+    return shrink(images, HEIGHT, WIDTH)
+
+
 def _table(rows: CleanRows) -> pa.Table:
     assert rows.images is not None
-    flat = pa.py_buffer(np.ascontiguousarray(shrink(rows.images, HEIGHT, WIDTH)).reshape(-1))
+    flat = pa.py_buffer(np.ascontiguousarray(shrunken(rows.images)).reshape(-1))
     pictures = pa.FixedSizeBinaryArray.from_buffers(pa.binary(HEIGHT * WIDTH), rows.rows, [None, flat])
     files = pa.array([rows.batch.file(int(place)) for place in rows.kept], pa.string())
     numbers = pa.array(np.asarray(rows.batch.rows)[rows.kept])

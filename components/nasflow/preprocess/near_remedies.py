@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from nasflow.core.errors import DataError
 from nasflow.core.spec import OptimiseSection
 from nasflow.core.storage import join, storage_for
-from nasflow.preprocess import drops, near_drops
-from nasflow.preprocess.clean import CleanRows
+from nasflow.preprocess import drops, near_drops, near_image_remedies
 from nasflow.preprocess.engine import Engine
 from nasflow.preprocess.near_texts import BANDS, HASHES, signatures
 from nasflow.preprocess.pipeline import Item, Reading
 from nasflow.preprocess.progress import Part, Progress
 from nasflow.preprocess.remedies import collected, find_drops
-from nasflow.preprocess.split import TEST
 
 _DROPPED = "near-dropped"
 
@@ -37,13 +35,15 @@ def find_all_drops(reading: Reading, optimise: OptimiseSection, uri: str, engine
 
 
 def find_near_drops(reading: Reading, uri: str, engine: Engine) -> tuple[str, ...]:
-    """As `remedies.find_drops`, for rows whose texts nearly repeat others'. None where the data have no texts.
+    """As `remedies.find_drops`, for rows whose texts or images nearly repeat others'. None where the data have neither.
 
     Raises:
         DataError: a file is damaged.
     """
+    if reading.plan.image is not None:
+        return near_image_remedies.find_near_images(reading, uri, engine)
     if not any(column.kind == "text" for column in reading.plan.columns):
-        logger.warning("preprocess: data.optimise.drop_near_duplicates is for texts, and the data have none")
+        logger.warning("preprocess: data.optimise.drop_near_duplicates is for texts and images, and the data have none")
         return ()
     items = reading.items()
     name = join(uri, _DROPPED)
@@ -117,15 +117,10 @@ def _signed_rows(reading: Reading, item: Item, progress: Part) -> tuple[NDArray[
         progress.add(rows=rows.rows + len(rows.dead), dead=len(rows.dead))
         signature, has_text = signatures([rows.raw[name].text() for name in names])
         parts.append(signature)
-        roles.append(np.where(has_text, _roles(reading, item, rows), near_drops.NO_TEXT).astype(np.uint8))
+        roles.append(
+            np.where(has_text, near_image_remedies.roles(reading, item, rows), near_drops.NO_TEXT).astype(np.uint8)
+        )
     return np.concatenate(parts), np.concatenate(roles)
-
-
-def _roles(reading: Reading, item: Item, rows: CleanRows) -> NDArray[np.uint8]:
-    """uint8 [rows]: which may be dropped."""
-    if item.role == "test":
-        return np.full(rows.rows, drops.TEST_FILE, np.uint8)
-    return np.where(reading.placed(rows, item.role) == TEST, drops.KEPT, drops.OPTIONAL).astype(np.uint8)
 
 
 def _signed(uri: str, index: int) -> str:

@@ -104,7 +104,7 @@ def findings(
     }
     found += identifiers.findings(named, quality, dropped=optimise.drop_identifiers)
     found += _duplicates(summary, optimise, split.by)
-    found += _near(summary)
+    found += _near(summary, done=optimise.drop_near_duplicates, beside=len(plan.columns) > 1)
     found += text_findings(summary, transform, optimise)
     found += drift_findings(quality)
     if optimise.find_suspect_labels and schema.label.classes is not None:
@@ -255,7 +255,8 @@ def _duplicates(summary: Summary, optimise: OptimiseSection, by: str) -> list[Fi
     return found
 
 
-def _near(summary: Summary) -> list[Finding]:
+def _near(summary: Summary, *, done: bool, beside: bool) -> list[Finding]:
+    alone = " Rows with texts go only where these are nearly the same, too." if beside else ""
     found = []
     for split, near in summary.near.items():
         if count := near["near"]:
@@ -267,8 +268,11 @@ def _near(summary: Summary) -> list[Finding]:
                     text=f"{count:,} of {near['asked']:,} sampled {split} images are nearly the same as one of "
                     f"{near['known']:,} training images, for example {file} row {row} and {other} row {other_row}.",
                     numbers={"split": split, **near},
-                    remedy="Keep pictures of one thing in one split: take the split from a separate data.test, or "
-                    "remove them at their source.",
+                    remedy=""
+                    if done
+                    else "Drop the training and validation rows among them, or keep pictures of one thing in one split "
+                    f"(data.split.by: group).{alone}",
+                    switch="" if done else "data.optimise.drop_near_duplicates: true",
                 )
             )
     return found
