@@ -96,7 +96,7 @@ def prior_of(search: Search, space: Space, *, place: int, sign: int, trainings: 
     for row in search.json("trials.json"):
         record = Record(**{field.name: row[field.name] for field in dataclasses.fields(Record) if field.name in row})
         whole = record.status == "completed" and record.score is not None and record.epochs == search.epochs
-        if not whole or len(record.runs) not in (0, trainings) or problems(space.parameters(), record.values):
+        if not whole or max(1, len(record.runs)) != trainings or problems(space.parameters(), record.values):
             continue
         try:
             same = space.architecture(record.values).identity == record.architecture_id

@@ -43,7 +43,7 @@ def publish(folder, found, *, dataset=None, runs=1, **more):
         candidates.append(Candidate(architecture_id=identity, **common))
         rows.append(
             {**common, "origin": "strategy", "parents": [], "architecture_id": identity, "status": "completed"}
-            | {"runs": [score] * runs, "generation": 0, "gain": 0.0}
+            | {"runs": [score] * runs if runs > 1 else [], "generation": 0, "gain": 0.0}
         )
     content = {"strategy": "random", "space": "mlp", "objective": "accuracy", "epochs": 2, "stopped_by": "trials"}
     search = Search(
