@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the base image for machines that reach a Debian mirror but no image registry. Everybody else leaves BASE_IMAGE
-# at its default (python:3.11-slim-bookworm). Needs root, debootstrap and a running daemon (containers/start-docker.sh).
+# at its default (python:3.11-slim-bookworm). Needs root and a running daemon (containers/start-docker.sh);
+# installs debootstrap where it is missing.
 #
 #   containers/base-image.sh [IMAGE]      IMAGE defaults to nasflow-base:bookworm; an image that exists is left alone.
 #
@@ -34,7 +35,12 @@ mirror() {
 
 if [ ! -s "${tarball}" ]; then
   [ "$(id -u)" = 0 ] || die "debootstrap needs root; or pull python:3.11-slim-bookworm and leave BASE_IMAGE alone"
-  command -v debootstrap >/dev/null || die "debootstrap is missing: apt-get install debootstrap"
+  if ! command -v debootstrap >/dev/null; then
+    command -v apt-get >/dev/null || die "debootstrap is missing, and there is no apt-get: install it yourself"
+    say "installing debootstrap"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap >&2
+  fi
   mkdir -p "${cache}"
   root="$(mktemp -d "${cache}/root.XXXXXX")"
   trap 'rm -rf "${root}" "${tarball}.part"' EXIT

@@ -5,8 +5,12 @@
 set -euo pipefail
 here=$(cd "${1:-$(dirname "$0")}" && pwd)
 folder=${NASFLOW_CACHE:-${XDG_CACHE_HOME:-${HOME}/.cache}/nasflow}/$(basename "${here}")-$(sha256sum "${here}/pom.xml" | cut -c1-12)
+needs() {
+  command -v "$1" >/dev/null || { echo "${0}: $1 is not on PATH; Debian has default-jre-headless and maven" >&2; exit 1; }
+}
+needs java # what runs the jars
 if [ ! -d "${folder}" ]; then
-  command -v java mvn >/dev/null || { echo "${0}: needs java and mvn on PATH" >&2; exit 1; }
+  needs mvn
   mkdir -p "$(dirname "${folder}")"
   partial=$(mktemp -d "${folder}.XXXXXX")
   trap 'rm -rf "${partial}"' EXIT
