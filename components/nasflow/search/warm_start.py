@@ -47,8 +47,8 @@ def read_earlier(uris: Sequence[str]) -> tuple[Search, ...]:
 def warm_start(
     earlier: Sequence[Search], spec: SearchSpec, *, dataset: Dataset, space: Space, epochs: int, trainings: int
 ) -> WarmStart:
-    """The best `search.warm_points` points of earlier studies: the best of each, then the second of each, and so on;
-    and their results, as far as they are comparable.
+    """The best `search.warm_points` points of earlier studies that are not tried anyhow, as presets: the best of each,
+    then the second of each, and so on; and their results, as far as they are comparable.
 
     Args:
         earlier: as `read_earlier` gives them.
@@ -62,7 +62,11 @@ def warm_start(
         SpecError: a study over another space, or none of whose candidates is a point of this one.
         DocumentError: a file of an earlier study is gone or changed.
     """
-    lines = [_valid(place, search, space) for place, search in enumerate(earlier)]
+    given = {key(point) for point in (*space.presets(), *spec.search.start)}  # tried anyhow: not counted
+    lines = [
+        [candidate for candidate in _valid(place, search, space) if key(candidate.values) not in given]
+        for place, search in enumerate(earlier)
+    ]
     points: dict[Any, dict[str, Any]] = {}
     for rank in range(max(map(len, lines), default=0)):
         for line in lines:

@@ -86,6 +86,14 @@ def test_the_best_of_each_come_in_turns_and_never_twice(table, tmp_path):
     assert taken(earlier, table, warm_points=0).points == ()
 
 
+def test_presets_are_tried_anyhow_and_not_counted(table, tmp_path):
+    """An earlier search's best are mostly presets: they must not use up the points."""
+    a, b, c = points(3)
+    earlier = publish(tmp_path / "one", [*(dict(preset) for preset in SPACE.presets()), a, b, c])
+    assert taken([earlier], table, warm_points=2).points == (a, b)
+    assert taken([earlier], table, warm_points=2, start=(a,)).points == (b, c)
+
+
 def test_results_are_known_only_where_data_objective_and_epochs_agree(table, tmp_path):
     found = points(2)
     same = publish(tmp_path / "same", found, dataset=table)

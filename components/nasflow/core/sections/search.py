@@ -128,7 +128,7 @@ class SearchSection(Section):
     its digest), the objective (a single one) and the epochs of a trial are this search's, too, strategies also see
     their whole trials as results; Keras Tuner's oracles and those that let trials go on (`asha`, `pasha`) do not."""
     warm_points: Annotated[int, Field(ge=0)] = 3
-    """Points of `warm_start` to try, in all: the best of each search, then the second of each, and so on."""
+    """Points of `warm_start` to try, in all, presets not counted: the best of each search, then the second of each."""
     budget: BudgetSection = BudgetSection()
     """Trials, hours, epochs."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
