@@ -177,7 +177,9 @@ class ExperimentSpec(Section):
             raise ValueError("data.split.by: stratified needs classes, but task tabular_regression has none; use hash")
         if self.task == "tabular_regression" and self.data.label_map:
             raise ValueError("data.label_map renames classes, but task tabular_regression has none; remove it")
-        wrong = [key for key in ("drop_conflicting_labels", "class_weights") if getattr(optimise, key)]
+        wrong = [
+            key for key in ("drop_conflicting_labels", "drop_suspect_labels", "class_weights") if getattr(optimise, key)
+        ]
         if wrong and self.task == "tabular_regression":
             raise ValueError(f"data.optimise.{wrong[0]} needs classes, but task is {self.task}; take it out")
         if self.evaluate.compare_optimised and not optimise.remedies:

@@ -7,7 +7,8 @@ rows the first in the order of the pieces stays. Test rows are never dropped.
 
 import dataclasses
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,18 +111,24 @@ def dropped_places(uris: Sequence[str], piece: int) -> tuple[NDArray[np.int64], 
     return found["place"].astype(np.int64), found["reason"]
 
 
-def without(batches: Iterable[CleanRows], uris: Sequence[str], piece: int) -> Iterator[CleanRows]:
-    """A piece's batches without the rows to drop, which become dead letters."""
+def without(
+    batches: Iterable[CleanRows],
+    uris: Sequence[str],
+    piece: int,
+    said: Mapping[int, tuple[str, str]] = MappingProxyType({}),
+) -> Iterator[CleanRows]:
+    """A piece's batches without the rows to drop, which become dead letters; `said` has column and value of some of
+    their places, for rows that are dropped as `SUSPECT`."""
     places, reasons = dropped_places(uris, piece)
     start = 0
     for rows in batches:
         low, high = np.searchsorted(places, [start, start + rows.rows])
         if low < high:
             gone = places[low:high] - start
-            letters = [
-                rows.letter(row, column="", value="", reason=REASONS[reason])
-                for row, reason in zip(gone.tolist(), reasons[low:high].tolist(), strict=True)
-            ]
+            letters = []
+            for row, reason in zip(gone.tolist(), reasons[low:high].tolist(), strict=True):
+                column, value = said[start + row] if reason == SUSPECT else ("", "")
+                letters.append(rows.letter(row, column=column, value=value, reason=REASONS[reason]))
             kept = rows.take(np.setdiff1d(np.arange(rows.rows), gone))
             yield dataclasses.replace(kept, dead=(*rows.dead, *letters))
         else:

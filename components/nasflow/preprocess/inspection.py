@@ -96,7 +96,7 @@ class Inspection:
             sample = self.samples[split]
             chosen = chosen[sample.wanted(ranks[chosen])]
             if len(chosen):
-                sample.add(ranks[chosen], _table(rows.take(chosen), self.texts))
+                sample.add(ranks[chosen], sampled(rows.take(chosen), self.texts))
 
     def merge(self, other: "Inspection") -> None:
         """Adds the findings of the part that comes after this one."""
@@ -157,7 +157,8 @@ def _areas(size: int, parts: int) -> NDArray[np.float32]:
     return (np.clip(overlap, 0, None) * parts / size).astype(np.float32)
 
 
-def _table(rows: CleanRows, texts: frozenset[str]) -> pa.Table:
+def sampled(rows: CleanRows, texts: frozenset[str]) -> pa.Table:
+    """Rows as a frame has them, see `decode_frames`; `texts` are the columns of kind text."""
     columns: dict[str, pa.Array] = {}
     for name, values in rows.raw.items():
         if name in texts:

@@ -3,7 +3,7 @@ read twice, inside the DoFns, because a fan-out would hold all of it in memory (
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -62,6 +62,8 @@ class Reading:
     """Where a split by time, or a stratified one, cuts."""
     drops: tuple[str, ...] = ()
     """Objects that name the rows to leave out; see `nasflow.preprocess.drops`."""
+    said: Mapping[int, Mapping[int, tuple[str, str]]] = dataclasses.field(default_factory=dict)
+    """Column and value of some dead letters, by piece and place; see `nasflow.preprocess.doubts`."""
 
     @property
     def has_test_file(self) -> bool:
@@ -97,7 +99,7 @@ class Reading:
         if isinstance(source, Choosy):
             source = source.only(self.plan.want(item.role))
         batches = (clean(batch, self.plan, item.role, encoder) for batch in source.read(item.piece))
-        return without(batches, self.drops, item.index) if self.drops else batches
+        return without(batches, self.drops, item.index, self.said.get(item.index, {})) if self.drops else batches
 
     def placed(self, rows: CleanRows, role: Role) -> NDArray[np.int8]:
         """Each row's place in `SPLITS`."""

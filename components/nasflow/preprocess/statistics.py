@@ -108,7 +108,9 @@ def findings(
     found += text_findings(summary, transform, optimise)
     found += drift_findings(quality)
     if optimise.find_suspect_labels and schema.label.classes is not None:
-        found += suspects.finding(suspects.find(quality), quality.frames["train"].num_rows)
+        found += suspects.finding(
+            suspects.find(quality), quality.frames["train"].num_rows, dropped=optimise.drop_suspect_labels
+        )
     found += _classes(schema, summary, optimise)
     told = {finding.column for finding in found if finding.kind in ("leak", "identifier")}
     found += [

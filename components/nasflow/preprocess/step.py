@@ -16,6 +16,7 @@ from nasflow.data.golden import GOLDEN_ROWS, Golden
 from nasflow.data.schema import Schema
 from nasflow.preprocess import dead_letters, fit, identifiers, lean, quality, report, statistics
 from nasflow.preprocess.dead_letters import DeadLetters
+from nasflow.preprocess.doubts import Doubts, doubt_findings
 from nasflow.preprocess.findings import weightiest_first
 from nasflow.preprocess.plan import Plan, make_plan
 from nasflow.preprocess.sources.find import Sources, find
@@ -99,11 +100,17 @@ def _produce(
     cuts = pipeline.survey(reading, place.at("work", "cuts.json"), engine)
     reading = dataclasses.replace(reading, cuts=cuts)
     optimise = spec.data.optimise
+    doubts: Doubts | None = None
+    said: Mapping[int, Mapping[int, tuple[str, str]]] = {}
     if optimise.drops_rows:
-        from nasflow.preprocess import near_remedies
+        from nasflow.preprocess import near_remedies, suspect_drops
 
         drops = near_remedies.find_all_drops(reading, optimise, place.at("work", "drops"), engine)
-        reading = dataclasses.replace(reading, drops=drops)
+        if optimise.drop_suspect_labels:
+            uri = place.at("work", "drops")
+            doubts = suspect_drops.find_doubts(reading, optimise, uri, engine, others=drops)
+            drops, said = drops + doubts.names, doubts.said
+        reading = dataclasses.replace(reading, drops=drops, said=said)
     summary = pipeline.earlier_analysis(place.at("work", "analysis.json"))
     if summary is None:
         logger.info("preprocess: analysing %s", spec.data.train)
@@ -142,6 +149,7 @@ def _produce(
     findings = statistics.findings(
         plan, schema, summary, dead, quality=found, optimise=optimise, split=spec.data.split, transform=transform
     )
+    findings = weightiest_first([*findings, *doubt_findings(doubts, optimise)])
     if earlier is not None:
         findings = weightiest_first([*findings, *quality.compare(found, earlier)])
     facts = statistics.describe(plan, schema, summary, dead, rows, quality=found, found=findings)

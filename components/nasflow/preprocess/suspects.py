@@ -8,6 +8,7 @@ row is shown, the clearest first.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from nasflow.preprocess.inspection import FILE, IMAGE, PROSE, ROW, THUMBNAIL, fe
 from nasflow.preprocess.leaks import places
 from nasflow.preprocess.quality import Quality, label, values
 
-_FOLDS = 5
+FOLDS = 5
 _TREES = 100
+_AT_A_SPLIT = 16
+"""So many columns are tried at a split, or √columns if that is more: with √3 = 1 trees are never sure of anything."""
 _LEAST_OF_CLASS = 10
 _LISTED = 100
 _TOPICS, _MOST_WORDS = 50, 20_000
@@ -57,20 +60,11 @@ def confident(probabilities: NDArray[np.float64], given: NDArray[np.int64]) -> N
 def find(quality: Quality) -> list[Suspect]:
     """Suspects among the sampled training rows, the clearest first. Classes with fewer than 10 sampled rows are left
     out: their thresholds mean nothing. Out-of-fold probabilities are those of extremely randomised trees."""
-    from sklearn.ensemble import ExtraTreesClassifier
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
     frame = quality.frames["train"]
-    names, coded = np.unique(np.asarray(label(frame).to_pylist(), object), return_inverse=True)
-    enough = np.bincount(coded) >= _LEAST_OF_CLASS
-    rows = np.flatnonzero(enough[coded])
-    names = names[enough]
-    if len(names) < 2:
+    scored = score(frame, np.arange(frame.num_rows) % FOLDS)  # the sample is in the order of its ranks: random
+    if scored is None:
         return []
-    coded = (np.cumsum(enough) - 1)[coded[rows]]
-    model = ExtraTreesClassifier(_TREES, min_samples_leaf=2, random_state=0, n_jobs=1)
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
-    probabilities = cross_val_predict(model, matrix(frame)[rows], coded, cv=folds, method="predict_proba")
+    names, coded, rows, probabilities = scored.names, scored.given, scored.rows, scored.probabilities
     suggested = confident(probabilities, coded)
     found = np.flatnonzero(suggested >= 0)
     margin = probabilities[found, suggested[found]] - probabilities[found, coded[found]]
@@ -87,6 +81,49 @@ def find(quality: Quality) -> list[Suspect]:
     ]
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """Rows of classes that have enough of them."""
+
+    names: NDArray[np.object_]
+    """Of the classes."""
+    rows: NDArray[np.int64]
+    """Their places in the frame."""
+    given: NDArray[np.int64]
+    """The labels, as places in `names`."""
+    probabilities: NDArray[np.float64]
+    """[rows, classes], of models that have not seen the row."""
+
+
+def score(frame: pa.Table, folds: NDArray[np.int64]) -> Scored | None:
+    """Out-of-fold probabilities of extremely randomised trees; None where fewer than two classes have 10 rows.
+
+    Args:
+        frame: rows as `nasflow.preprocess.inspection` has them.
+        folds: int64 [rows], below `FOLDS`: rows of one fold are judged by models of the others.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    names, coded = np.unique(np.asarray(label(frame).to_pylist(), object), return_inverse=True)
+    enough = np.bincount(coded) >= _LEAST_OF_CLASS
+    rows = np.flatnonzero(enough[coded])
+    names, folds = names[enough], folds[rows]
+    if len(names) < 2 or len(np.unique(folds)) < 2:
+        return None
+    given = (np.cumsum(enough) - 1)[coded[rows]]
+    seen = matrix(frame)[rows]
+    at_once = max(math.isqrt(seen.shape[1]), min(seen.shape[1], _AT_A_SPLIT))
+    probabilities = np.zeros((len(rows), len(names)))
+    for fold in np.unique(folds):
+        out = folds == fold
+        model = ExtraTreesClassifier(_TREES, min_samples_leaf=2, max_features=at_once, random_state=0, n_jobs=1)
+        model.fit(seen[~out], given[~out])
+        answers = np.zeros((int(out.sum()), len(names)))
+        answers[:, model.classes_] = model.predict_proba(seen[out])
+        probabilities[out] = answers
+    return Scored(names=names, rows=rows, given=given, probabilities=probabilities)
+
+
 def matrix(frame: pa.Table) -> NDArray[np.float32]:
     """float32 [n, columns]: numbers (missing far below all others), categories by frequency, pixels of thumbnails,
     texts by latent semantic analysis."""
@@ -98,7 +135,7 @@ def matrix(frame: pa.Table) -> NDArray[np.float32]:
     return np.concatenate(parts, axis=1)
 
 
-def finding(found: list[Suspect], sampled: int) -> list[Finding]:
+def finding(found: list[Suspect], sampled: int, *, dropped: bool) -> list[Finding]:
     """Nothing for no suspect."""
     if not found:
         return []
@@ -112,7 +149,8 @@ def finding(found: list[Suspect], sampled: int) -> list[Finding]:
             f"({first.probability:.0%}).",
             numbers={"rows": len(found), "sampled": sampled, "first": [dataclasses.asdict(row) for row in listed]},
             remedy=f"The {len(listed)} clearest are listed in statistics.json; look at them and correct the "
-            "labels at their source.",
+            "labels at their source, or leave the clearest out.",
+            switch="" if dropped else "data.optimise.drop_suspect_labels: true",
         )
     ]
 

@@ -103,7 +103,7 @@ class CsvSection(Section):
         return self
 
 
-_DROPS = ("drop_duplicates", "drop_near_duplicates", "drop_conflicting_labels")
+_DROPS = ("drop_duplicates", "drop_near_duplicates", "drop_conflicting_labels", "drop_suspect_labels")
 
 
 class OptimiseSection(Section):
@@ -132,6 +132,14 @@ class OptimiseSection(Section):
     find_suspect_labels: bool = False
     """Looks for labels that are probably wrong (confident learning) among a sample of the training rows; takes seconds
     to a minute more. Nothing is dropped."""
+    drop_suspect_labels: bool = False
+    """Drops training and validation rows whose label is probably wrong, by confident learning: models that have not
+    seen the row are sure of another class. Only rows of a sample of 20,000 are looked at, in classes of which it has 10
+    or more; the report says how many were not. Not for regression."""
+    suspect_probability: Annotated[float, Field(ge=0.5, le=1.0)] = 0.9
+    """`drop_suspect_labels`: the least probability of the other class."""
+    suspect_share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.05
+    """`drop_suspect_labels`: of no class is more than this share of its sampled rows dropped, the clearest first."""
 
     @property
     def remedies(self) -> tuple[str, ...]:
