@@ -1,4 +1,4 @@
-"""Self-contained HTML reports: one page, no script, no network. Pictures are inline SVG drawn by matplotlib."""
+"""Self-contained HTML reports: one page, no script, no network. Pictures are inline SVG."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -43,6 +43,11 @@ def picture(figure: Any, caption: str) -> Markup:
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = buffer.getvalue().decode()
     svg = Markup(text[text.index("<svg") :])  # noqa: S704  # matplotlib's own output, which escapes text
+    return figure_of(svg, caption)
+
+
+def figure_of(svg: Markup, caption: str) -> Markup:
+    """An inline SVG with its caption."""
     return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(svg, caption)
 
 

@@ -83,5 +83,5 @@ def text_bits(values: pa.Array) -> NDArray[np.uint64]:
     return hashes
 
 
-MISSING_TEXT = text_bits(pa.array([""]))[0]
-"""Missing text is empty text."""
+MISSING_TEXT = mix(np.zeros(1, np.uint64))[0]
+"""Missing text is empty text (whose hash needs no Arrow, which would look for pandas while this is imported)."""

@@ -69,13 +69,13 @@ def _label(schema: Schema, summary: Summary) -> Markup:
         targets = [(split, found) for split, found in summary.targets.items() if found.count]
         return html.table(columns, [[split, t.count, t.mean, t.std, t.min, t.max] for split, t in targets])
     figure = pictures.class_balance(schema.label.classes, summary)
-    return html.picture(figure, "Share of each class in each split. Equal bars: the split kept the balance.")
+    return html.figure_of(figure, "Share of each class in each split. Equal bars: the split kept the balance.")
 
 
 def _images(schema: Schema, transform: TransformSpec, summary: Summary) -> Markup:
     body = Markup("")
     if summary.pictures:
-        body += html.picture(pictures.examples(summary), "Training images, drawn at random, as the model sees them.")
+        body += html.figure_of(pictures.examples(summary), "Training images, drawn at random, as the model sees them.")
     if summary.image is not None:
         rows = [[f"channel {place + 1}", *pair] for place, pair in enumerate(_pairs(summary))]
         body += html.table(["of all training pixels, 0–255", "mean", "std"], rows)

@@ -37,6 +37,8 @@ def run(spec: PreprocessSpec, *, work_dir: str, output: str) -> Dataset:
         DataError: the data cannot be used; the message names file, row and column where it knows them.
         TryAgainError: a file changed while it was read.
     """
+    if spec.preprocess.runner == "local":
+        lean.settle_arrow()
     sources = find(spec.data, spec.task)
     earlier = None if spec.data.compare_with is None else Dataset.read(spec.data.compare_with)
 
