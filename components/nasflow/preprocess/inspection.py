@@ -33,6 +33,9 @@ FEATURE = "feature/"
 PROSE = "text/"
 """Prefix of a column of kind text."""
 _PROSE_LENGTH = 1_000
+_EXACT = 1 << 24
+"""float32 holds all whole numbers up to here."""
+_PIXELS_AT_ONCE = 1 << 18
 
 
 @dataclasses.dataclass(slots=True)
@@ -143,18 +146,34 @@ def texts(frame: pa.Table, name: str) -> pa.Array:
 
 
 def shrink(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """uint8 [n, height, width] grey means of equal areas, of uint8 [n, any height, any width, channels]."""
-    down, across = _areas(images.shape[1], height), _areas(images.shape[2], width)
-    grey = images.mean(axis=3, dtype=np.float32)
-    return np.rint(down @ grey @ across.T).astype(np.uint8)
+    """uint8 [n, height, width] grey means of equal areas, of uint8 [n, any height, any width, channels].
+
+    Sums of whole numbers, which are exact, and one division: the same on every processor.
+    """
+    rows, old_height, old_width, channels = images.shape
+    whole = old_height * old_width * channels
+    kind = np.float32 if 255 * whole < _EXACT else np.float64
+    down, across = _overlaps(old_height, height).astype(kind), _overlaps(old_width, width).astype(kind)
+    found = np.empty((rows, height, width), np.uint8)
+    block = max(1, _PIXELS_AT_ONCE // (old_height * old_width))
+    for start in range(0, rows, block):
+        part = images[start : start + block]
+        grey = part[..., 0].astype(kind) if channels == 1 else part.sum(axis=3, dtype=kind)
+        wide = np.matmul(grey.reshape(-1, old_width), across.T).reshape(-1, old_height, width)
+        sums: NDArray[Any] = np.matmul(down, wide)
+        found[start : start + block] = np.rint(sums / kind(whole))
+    return found
 
 
-def _areas(size: int, parts: int) -> NDArray[np.float32]:
-    """float32 [parts, size]: weights of the mean over each of `parts` equal lengths; edges count in part."""
-    edges = np.linspace(0, size, parts + 1)
-    starts = np.arange(size)
-    overlap = np.minimum(starts + 1, edges[1:, None]) - np.maximum(starts, edges[:-1, None])
-    return (np.clip(overlap, 0, None) * parts / size).astype(np.float32)
+def _overlaps(size: int, parts: int) -> NDArray[np.int64]:
+    """int64 [parts, size]: of each of `parts` equal lengths, what it shares with each place, in 1/`parts` of a place.
+
+    >>> _overlaps(3, 2)
+    array([[2, 1, 0],
+           [0, 1, 2]])
+    """
+    places, areas = np.arange(size) * parts, np.arange(parts)[:, None] * size
+    return np.clip(np.minimum(places + parts, areas + size) - np.maximum(places, areas), 0, None)
 
 
 def sampled(rows: CleanRows, texts: frozenset[str]) -> pa.Table:

@@ -13,14 +13,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS
+from nasflow.data.reader import pixels
 from nasflow.preprocess.clean import CleanRows
 from nasflow.preprocess.inspection import RowSample, row_ranks, shrink
 
 HEIGHT, WIDTH = 8, 9
 _KNOWN = 50_000
 _ASKED = 1_000
-BITS, _LEVELS = 2, 4.0
-_AT_ONCE = 100
+BITS, _LEVELS = 2, 4
+_THIRDS = tuple(np.uint64(sum(1 << bit for bit in range(third, 64, 3))) for third in range(3))
+_AT_ONCE = 1_000_000
+"""Pairs whose hashes are compared at once."""
+_LOOKED, _BLOCK = 64, 16_384
+"""Candidates of a picture, and pairs of pictures, whose grey levels are compared at once."""
 _EXAMPLES = 10
 
 
@@ -67,32 +72,92 @@ class NearImages:
 def pairs(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.int64]:
     """int64 [n]: for each of `first` uint8 [n, 8, 9] the place of its nearest near duplicate in `second`, −1 for none.
 
-    Nearest by bits, ties by place.
+    Nearest by bits, ties by place. Hashes that differ in at most 2 bits agree in one of three thirds of them: only
+    pictures that do are compared.
     """
     mine, others = dhash(first), dhash(second)
     found = np.full(len(first), -1)
-    flat = second.reshape(len(second), -1).astype(np.float32)
-    for start in range(0, len(first), _AT_ONCE):
-        bits = np.bitwise_count(mine[start : start + _AT_ONCE, None] ^ others[None, :])
-        for row, column in zip(*np.nonzero(bits <= BITS), strict=True):
-            place = start + int(row)
-            if found[place] >= 0 and bits[row, found[place]] <= bits[row, column]:
-                continue
-            delta = flat[column] - first[place].reshape(-1)
-            if np.abs(delta - delta.mean()).mean() <= _LEVELS:
-                found[place] = column
+    if not len(first) or not len(second):
+        return found
+    looked = [_Third.of(mine & third, others & third) for third in _THIRDS]
+    total = np.cumsum(np.sum([third.counts for third in looked], axis=0))
+    start = 0
+    while start < len(first):
+        before = int(total[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(total, before + _AT_ONCE, side="right")))
+        rows, columns = (np.concatenate(each) for each in zip(*(t.pairs(start, stop) for t in looked), strict=True))
+        bits = np.bitwise_count(mine[rows] ^ others[columns])
+        near = np.flatnonzero(bits <= BITS)
+        order = near[np.lexsort((columns[near], bits[near], rows[near]))]
+        _choose(found, first, second, rows[order], columns[order])
+        start = stop
     return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Third:
+    """For each asked hash, which known ones agree with it in a third of the bits: `counts` from `starts` of `order`."""
+
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, asked: NDArray[np.uint64], known: NDArray[np.uint64]) -> "_Third":
+        """Both uint64 [any number], the other bits 0."""
+        order = np.argsort(known, kind="stable")
+        ordered = known[order]
+        starts = np.searchsorted(ordered, asked, side="left")
+        return cls(order, starts, np.searchsorted(ordered, asked, side="right") - starts)
+
+    def pairs(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places of the asked ones [start, stop), and of those that agree with them."""
+        rows = np.repeat(np.arange(start, stop), self.counts[start:stop])
+        return rows, self.order[_ranges(self.starts[start:stop], self.counts[start:stop])]
+
+
+def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """start, start + 1, … of each, one after the other.
+
+    >>> _ranges(np.array([3, 7]), np.array([2, 1])).tolist()
+    [3, 4, 7]
+    """
+    ends = np.cumsum(counts)
+    return np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+
+
+def _choose(
+    found: NDArray[np.int64],
+    first: NDArray[np.uint8],
+    second: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+) -> None:
+    """The first of each row's candidates, which come in order, whose grey levels are alike; a few of each at a time."""
+    open_rows = np.unique(rows)
+    starts = np.searchsorted(rows, open_rows, side="left")
+    stops = np.searchsorted(rows, open_rows, side="right")
+    while len(open_rows):
+        taken = np.minimum(stops - starts, _LOOKED)
+        places = _ranges(starts, taken)
+        parts = np.array_split(places, 1 + len(places) // _BLOCK)
+        fits = np.concatenate([part[alike(first[rows[part]], second[columns[part]])] for part in parts])[::-1]
+        found[rows[fits]] = columns[fits]  # of several, the last assignment stays: the first candidate
+        starts += taken
+        left = (found[open_rows] < 0) & (starts < stops)
+        open_rows, starts, stops = open_rows[left], starts[left], stops[left]
 
 
 def alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Whether grey levels uint8 [n, 8, 9] are alike, each picture moved to the same mean; bool [n]."""
-    delta = (second.astype(np.float32) - first.astype(np.float32)).reshape(len(first), -1)
-    return np.asarray(np.abs(delta - delta.mean(axis=1, keepdims=True)).mean(axis=1) <= _LEVELS)
+    delta = (second.astype(np.int32) - first).reshape(len(first), HEIGHT * WIDTH)
+    size = delta.shape[1]
+    moved = size * delta - delta.sum(axis=1, keepdims=True)  # whole numbers: `size` times the levels, exactly
+    return np.asarray(np.abs(moved).sum(axis=1) <= _LEVELS * size * size)
 
 
 def _compare(asked: pa.Table, known: pa.Table) -> dict[str, Any]:
-    exact = set(known.column("fingerprint").to_pylist())
-    new = np.array([print_ not in exact for print_ in asked.column("fingerprint").to_pylist()])
+    new = np.isin(asked.column("fingerprint").to_numpy(), known.column("fingerprint").to_numpy(), invert=True)
     asked = asked.filter(pa.array(new))
     found = pairs(_pictures(asked), _pictures(known))
     near = np.flatnonzero(found >= 0)
@@ -105,7 +170,10 @@ def _where(table: pa.Table, row: int) -> list[Any]:
 
 
 def _pictures(table: pa.Table) -> NDArray[np.uint8]:
-    return np.frombuffer(b"".join(table.column("picture").to_pylist()), np.uint8).reshape(-1, HEIGHT, WIDTH)
+    if not table.num_rows:
+        return np.empty((0, HEIGHT, WIDTH), np.uint8)
+    flat = [pixels(chunk, (HEIGHT, WIDTH, 1)) for chunk in table.column("picture").chunks]
+    return np.concatenate(flat)[..., 0]
 
 
 def shrunken(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

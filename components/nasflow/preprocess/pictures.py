@@ -22,9 +22,12 @@ _NAME_LENGTH, _LETTER = 40, 6.2
 """Letters of a class's name that are shown, and about how wide one is."""
 _ACROSS, _TILE, _TITLE = 8, 72, 18
 """Example images beside each other, the side of one, and the height of its label."""
+_INK, _SOFT, _SMALL = "fill:#1c2430", "fill:#5c6675", "fill:#5c6675;font-size:9px"
+_RECT = Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{}" fill="{}"/>')
+_TEXT = Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" style="{}">{}</text>')
 _SVG = Markup(
     '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" viewBox="0 0 {0} {1}" font-family="sans-serif" '
-    'font-size="11" fill="#1c2430">{2}</svg>'
+    'font-size="11">{2}</svg>'
 )
 
 
@@ -45,15 +48,15 @@ def class_balance(classes: Sequence[str], summary: Summary) -> Markup:
     for tick in range(round(whole / step) + 1):
         x = left + unit * step * tick
         parts.append(Markup('<path d="M{0:.1f} {1}V{2}" stroke="#dfe4ea"/>').format(x, _TOP, bottom))
-        parts.append(_text(x, bottom + 14, f"{step * tick:g}", "middle", "#5c6675"))
-    parts.append(_text((left + _WIDTH - _RIGHT) / 2, bottom + 30, "% of the split's rows", "middle", "#5c6675"))
+        parts.append(_text(x, bottom + 14, f"{step * tick:g}", "middle", _SOFT))
+    parts.append(_text((left + _WIDTH - _RIGHT) / 2, bottom + 30, "% of the split's rows", "middle", _SOFT))
     for place, name in enumerate(shown):
         top = _TOP + _ROW * place + (_ROW - 3 * _BAR) / 2
         parts.append(_text(left - 6, top + 1.5 * _BAR + 4, name[:_NAME_LENGTH], "end"))
         for number, split in enumerate(SPLITS):
             parts.append(_bar(left, top + _BAR * number, unit * shares[split][place], _COLOURS[number]))
         beside = left + unit * max(column[place] for column in shares.values()) + 4
-        parts.append(_text(beside, top + _BAR - 1, f"{train.get(name, 0):,}", "start", "#5c6675", 9))
+        parts.append(_text(beside, top + _BAR - 1, f"{train.get(name, 0):,}", "start", _SMALL))
     return _SVG.format(_WIDTH, bottom + _BELOW, Markup("").join(parts))
 
 
@@ -102,13 +105,11 @@ def _legend(left: float) -> Markup:
 
 
 def _bar(x: float, y: float, width: float, colour: str) -> Markup:
-    shape = '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{}" fill="{}"/>'
-    return Markup(shape).format(x, y, width, _BAR - 0.5, colour)
+    return _RECT.format(x, y, width, _BAR - 0.5, colour)
 
 
-def _text(x: float, y: float, text: str, anchor: str, colour: str = "#1c2430", size: int = 11) -> Markup:
-    shape = '<text x="{:.1f}" y="{:.1f}" text-anchor="{}" fill="{}" font-size="{}">{}</text>'
-    return Markup(shape).format(x, y, anchor, colour, size, text)
+def _text(x: float, y: float, text: str, anchor: str, style: str = _INK) -> Markup:
+    return _TEXT.format(x, y, anchor, style, text)
 
 
 def _png(pixels: Sequence[Sequence[Sequence[int]]]) -> str:

@@ -10,6 +10,7 @@ size, shard order and column order therefore do not matter.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from nasflow.core.artifacts import SPLITS
 from nasflow.core.spec import SplitSection
 from nasflow.data.codes import Codes
-from nasflow.preprocess.hashing import MISSING_TEXT, mix, number_bits, text_bits, word
+from nasflow.preprocess.hashing import MISSING_TEXT, mix, number_bits, row_bits, text_bits, word
 
 BUCKETS = 10_000
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
@@ -52,8 +53,7 @@ def _text_hashes(values: Codes) -> NDArray[np.uint64]:
 
 def fingerprint_images(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """uint64 [rows] of uint8 [rows, height, width, channels]."""
-    flat = np.ascontiguousarray(images).reshape(len(images), -1)
-    return _digests(flat[row].data for row in range(len(flat)))
+    return row_bits(np.ascontiguousarray(images).reshape(len(images), math.prod(images.shape[1:])))
 
 
 def fingerprint_files(files: NDArray[np.object_]) -> NDArray[np.uint64]:

@@ -45,6 +45,27 @@ def test_flat_pictures_are_not_alike_by_their_hash_alone() -> None:
     assert pairs(falling[None], flat[None]).tolist() == [-1]
 
 
+def test_pairs_are_those_of_comparing_all() -> None:
+    """Few grey levels, so that hashes are often alike; the last hundred are one flat picture each."""
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(0, 3, (30, 8, 9))
+    first = (coarse[rng.integers(0, 30, 150)] * 20 + (rng.random((150, 8, 9)) < 0.2) * 3).astype(np.uint8)
+    second = (coarse[rng.integers(0, 30, 400)] * 20 + (rng.random((400, 8, 9)) < 0.2) * 3).astype(np.uint8)
+    second[-100:] = rng.integers(0, 200, (100, 1, 1))
+    first[-9:] = rng.integers(0, 200, (9, 1, 1))
+    expected = []
+    for picture, hash_ in zip(first.astype(float), dhash(first), strict=True):
+        delta = second - picture
+        level = np.abs(delta - delta.mean(axis=(1, 2), keepdims=True)).mean(axis=(1, 2))
+        bits = np.bitwise_count(hash_ ^ dhash(second)).astype(float)
+        bits[(bits > 2) | (level > 4 + 1e-9)] = np.inf
+        expected.append(int(bits.argmin()) if np.isfinite(bits).any() else -1)
+    assert 20 < sum(place >= 0 for place in expected) < 145
+    assert pairs(first, second).tolist() == expected
+    assert pairs(first[:0], second).tolist() == []
+    assert pairs(first[:2], second[:0]).tolist() == [-1, -1]
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=60), st.integers(0, 60), st.integers(1, 9))
 def test_a_row_sample_is_the_same_for_every_batching(ranks: list[int], cut: int, size: int) -> None:

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasflow.core.spec import SplitSection
-from nasflow.preprocess.hashing import mix, number_bits, text_bits
+from nasflow.preprocess.hashing import mix, number_bits, row_bits, text_bits
 from nasflow.preprocess.split import (
     TEST,
     TRAIN,
@@ -21,6 +22,7 @@ from nasflow.preprocess.split import (
 GOLDEN_FINGERPRINTS = [7629433734711458249, 9914169706787762101, 10716685944307392149]
 GOLDEN_BUCKETS = [1411, 7901, 5718]
 GOLDEN_SALTED = [9156, 6790, 9119]
+GOLDEN_IMAGES = [16714191694921052096, 10575708383618025572, 930418009920430840]
 GOLDEN_TEXTS = {  # below, at and above a word of 8 bytes, and the length from which blake2b takes over
     "": 0xE220A8397B1DCDAF,  # the first number of SplitMix64 with seed 0, as Vigna's reference code prints it
     "a": 2270398645294200952,
@@ -121,3 +123,18 @@ def test_images_and_files_are_told_apart_by_every_byte() -> None:
     assert fingerprint_images(images[1:]).tolist() == prints[1:].tolist()
     files = fingerprint_files(np.array([b"a", b"a", b"b"], object))
     assert files[0] == files[1] != files[2]
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 64, 100])
+def test_bytes_of_a_row_are_hashed_as_those_of_a_text(size: int) -> None:
+    rows = np.random.default_rng(size).integers(0, 128, (500, size)).astype(np.uint8)
+    assert row_bits(rows).tolist() == text_bits(pa.array([row.tobytes().decode() for row in rows])).tolist()
+    assert row_bits(rows[:0]).tolist() == []
+
+
+def test_fingerprints_of_images_stay_for_ever() -> None:
+    images = (np.arange(3 * 28 * 28).reshape(3, 28, 28, 1) % 251).astype(np.uint8)
+    assert fingerprint_images(images).tolist() == GOLDEN_IMAGES
+    wide = np.tile(images, (1, 1, 1, 3))  # rows of more than one block
+    assert fingerprint_images(np.concatenate([wide] * 100))[-1] == fingerprint_images(wide[-1:])[0]
+    assert len({*fingerprint_images(images).tolist(), *fingerprint_images(wide).tolist()}) == 6
