@@ -1,10 +1,12 @@
 """A finding: what is wrong with the data, how badly, in numbers, and what to do about it."""
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nasflow.preprocess.answers import ANSWERS
 
 Severity = Literal["serious", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
@@ -29,6 +31,14 @@ class Finding(BaseModel):
     """What to do; empty where there is nothing to do."""
     switch: str = ""
     """The key of the YAML that does it, e.g. ``data.optimise.drop_duplicates: true``."""
+
+    @model_validator(mode="after")
+    def _is_answered(self) -> Self:
+        if self.kind not in ANSWERS:
+            raise ValueError(f"kind: {self.kind!r} has no row in nasflow.preprocess.answers; say what answers it")
+        if self.switch and self.switch.partition(":")[0] not in ANSWERS[self.kind].keys:
+            raise ValueError(f"switch: {self.switch!r} is no answer to {self.kind} in nasflow.preprocess.answers")
+        return self
 
 
 def weightiest_first(found: list[Finding]) -> list[Finding]:

@@ -128,7 +128,16 @@ def findings(
                 f"Column {name!r} has {column.non_finite:,} infinite values; they count as missing: an answer to what "
                 "is no finite number would mean nothing."
             )
-            found.append(_note("infinite", text, column=name))
+            found.append(
+                Finding(
+                    severity="note",
+                    kind="infinite",
+                    text=text,
+                    column=name,
+                    remedy="Where infinite means very much, cut values off; else say what stands for them.",
+                    switch=f"data.columns: {{{yaml_name(name)}: {{impute: median}}}}",
+                )
+            )
     for name, texts in summary.categorical.items():
         if name in schema.ignored:
             continue
@@ -138,7 +147,16 @@ def findings(
                 f"Column {name!r} has {'more than ' * (not texts.exact)}{texts.distinct:,} different texts; the "
                 f"{len(texts.top):,} most frequent are the vocabulary, the others share places by hash."
             )
-            found.append(_note("vocabulary", text, column=name))
+            found.append(
+                Finding(
+                    severity="note",
+                    kind="vocabulary",
+                    text=text,
+                    column=name,
+                    remedy="More places tell more of the rare ones apart; they cost parameters.",
+                    switch=f"data.columns: {{{yaml_name(name)}: {{oov_buckets: 4096}}}}",
+                )
+            )
     for name, lists in summary.lists.items():
         if name not in schema.ignored:
             found += _missing(name, lists.empty, lists.rows, what="empty")
@@ -148,7 +166,16 @@ def findings(
                 f"Column {name!r} lacks a finite number in {vectors.incomplete:,} of {vectors.rows:,} training rows; "
                 "the mean of its place stands for it: an answer to what is no finite number would mean nothing."
             )
-            found.append(_note("infinite", text, column=name))
+            found.append(
+                Finding(
+                    severity="note",
+                    kind="infinite",
+                    text=text,
+                    column=name,
+                    remedy="The model can be told in how many rows that is so, or not.",
+                    switch=f"data.columns: {{{yaml_name(name)}: {{indicator: true}}}}",
+                )
+            )
     found += _unsure(schema)
     return weightiest_first(found)
 
@@ -164,7 +191,7 @@ def _unsure(schema: Schema) -> list[Finding]:
             column=column.name,
             numbers={"confidence": column.confidence},
             remedy="If that is wrong, say its kind.",
-            switch=f"data.columns: {{{column.name!r}: {{kind: …}}}}",
+            switch=f"data.columns: {{{yaml_name(column.name)}: {{kind: …}}}}",
         )
         for column in schema.columns
         if column.confidence < _SURE

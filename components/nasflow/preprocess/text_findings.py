@@ -6,7 +6,7 @@ from nasflow.core.artifacts import SPLITS
 from nasflow.core.spec import OptimiseSection
 from nasflow.data.drift import LARGE, MODERATE
 from nasflow.data.transform import TransformSpec
-from nasflow.preprocess.findings import Finding
+from nasflow.preprocess.findings import Finding, yaml_name
 from nasflow.preprocess.summary import Summary
 
 _NEAR, _UNKNOWN, _MORE_UNKNOWN, _EMPTY = 0.01, 0.15, 0.05, 0.01
@@ -44,7 +44,6 @@ def text_findings(summary: Summary, transform: TransformSpec, optimise: Optimise
                 f"Texts of column {column.name!r} are cut after {column.length} tokens, but 2 % of the training rows "
                 f"have more than {train.length(0.98):,}; half have up to {train.length(0.5):,}."
             )
-            switch = f"data.columns: {{{column.name}: {{length: {train.length(0.98)}}}}}"
             found.append(
                 Finding(
                     severity="note",
@@ -53,12 +52,21 @@ def text_findings(summary: Summary, transform: TransformSpec, optimise: Optimise
                     text=text,
                     numbers={"length": column.length, "lengths": train.lengths},
                     remedy="Let the model see more, if what matters may stand behind; it costs time in proportion.",
-                    switch=switch,
+                    switch=f"data.columns: {{{yaml_name(column.name)}: {{length: {train.length(0.98)}}}}}",
                 )
             )
         if train.empty / max(1, train.rows) >= _EMPTY:
             text = f"Column {column.name!r} has no word in {train.empty:,} of {train.rows:,} training rows."
-            found.append(Finding(severity="note", kind="empty_texts", column=column.name, text=text))
+            found.append(
+                Finding(
+                    severity="note",
+                    kind="empty_texts",
+                    column=column.name,
+                    text=text,
+                    remedy="Where most rows have none, the column may be better left out.",
+                    switch=f"data.ignore: [{yaml_name(column.name)}]",
+                )
+            )
     return found
 
 
@@ -74,7 +82,7 @@ def _unknown(name: str, split: str, train: float, share: float) -> list[Finding]
             f"training rows {train:.1%}.",
             numbers={"split": split, "unknown": share, "train": train},
             remedy="Let a larger vocabulary or hashed places tell them apart.",
-            switch=f"data.columns: {{{name}: {{oov_buckets: 4096}}}}",
+            switch=f"data.columns: {{{yaml_name(name)}: {{oov_buckets: 4096}}}}",
         )
     ]
 
@@ -90,7 +98,9 @@ def _drift(name: str, split: str, psi: float | None) -> list[Finding]:
             text=f"The words of column {name!r} are distributed differently in the {split} rows: population stability "
             f"index {psi:.2f} over the training rows' most frequent tokens.",
             numbers={"split": split, "psi": psi},
-            remedy="Find out why the rows differ; a model learns the training rows' words.",
+            remedy="Find out why the rows differ; a model learns the training rows' words. Split the same rows by "
+            "hash, or leave the column out.",
+            switch=f"data.ignore: [{yaml_name(name)}]",
         )
     ]
 
