@@ -19,6 +19,7 @@ from nasflow.data.schema import Kind
 from nasflow.preprocess import cells
 from nasflow.preprocess.inference import NOTHING, Found, infer, odd_one
 from nasflow.preprocess.planned import PlannedColumn
+from nasflow.preprocess.prose import phrases
 from nasflow.preprocess.sources._base import IMAGE, SAMPLE_ROWS, TEXT, ImageSource, Profile, Role, Want
 from nasflow.preprocess.sources.find import Sources
 from nasflow.preprocess.sources.image_table import ImageTable
@@ -384,12 +385,14 @@ def _both(name: str, known: tuple[str, Found], other: tuple[str, Found]) -> Foun
 
 
 def _identifier(name: str, profiles: Sequence[Profile], *, csv: bool) -> Found | None:
-    """Why a text column only names rows; None where it does not. Read from the first file's sample, so that the
-    answer, and with it the split, does not wait for a whole pass."""
+    """Why a text column only names rows, or that it holds short sentences; None where neither is so. Read from the
+    first file's sample, so that the answer, and with it the split, does not wait for a whole pass."""
     values = cells.text(profiles[0].sample.column(name), csv=csv)
     rows = len(values)
     if rows < _ENOUGH or values.null_count or pc.count_distinct(values).as_py() < rows:
         return None
+    if (read := phrases(values)) is not None:
+        return Found(kind="text", dtype="string", reason=read[1], confidence=read[0])
     where = f"the first {rows:,} rows" if rows >= SAMPLE_ROWS or len(profiles) > 1 else f"all {rows:,} rows"
     return Found(kind=None, dtype="string", reason=f"an identifier: text that is different in {where}")
 
