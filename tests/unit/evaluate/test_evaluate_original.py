@@ -41,6 +41,9 @@ def files(tmp_path_factory):
     turned = own.set_column(3, "y", pa.array(["v" if label == "u" else "u" for label in own["y"].to_pylist()]))
     pq.write_table(pa.concat_tables([own, own, own, turned]), folder / "train.parquet")
     pq.write_table(own, folder / "clean.parquet")
+    wrong = np.arange(ROWS) % 8 == 0
+    labels = np.where(wrong, turned["y"].to_pylist(), own["y"].to_pylist())
+    pq.write_table(own.set_column(3, "y", pa.array(labels)), folder / "noisy.parquet")
     pq.write_table(test, folder / "test.parquet")
     return folder
 
@@ -104,6 +107,23 @@ def test_a_hidden_leak_lowers_the_score_and_the_reason_says_why(files, tmp_path)
     assert "leak" not in Dataset.read(dataset.original_uri).json("schema.json")["ignored"]
     assert evaluation.original.problem == ""
     assert evaluation.original.rows == (ROWS, ROWS)
+
+
+@pytest.mark.slow
+def test_rows_without_suspect_labels_against_all_rows(files, tmp_path):
+    """Every eighth label is wrong: 50 of 400. The original data has them all, the optimised one few."""
+    remedies = {"drop_suspect_labels": True, "suspect_share": 0.2, "suspect_probability": 0.7}
+    dataset, evaluation = _judge(files, tmp_path, train="noisy", ignore=["leak"], **remedies)
+
+    dropped = dataset.json("statistics.json")["dead"]["dropped: its label is probably wrong"]
+    assert 40 <= dropped <= 55
+    assert dataset.remedies == ("drop_suspect_labels",)
+    assert evaluation.original.rows == (ROWS - dropped, ROWS)
+    assert Dataset.read(dataset.original_uri).rows["test"] == dataset.rows["test"] == TEST
+    # An eighth of the original labels is wrong: the best honest log-loss there is -ln(7/8) on clean test rows, 0.134.
+    assert evaluation.original.test["log_loss"].value > 0.12
+    assert evaluation.original.gain.ci95[0] > 0
+    assert any("(drop_suspect_labels) helped: " in reason for reason in evaluation.decision.reasons)
 
 
 def test_there_must_be_something_to_compare():
