@@ -19,7 +19,7 @@ export PREFIX ?= nasflow
 SBOM_IMAGES := beam trainer trainer-gpu ops server
 
 PYTEST := $(BIN)/pytest
-# Processes of the fast tests, each with a TensorFlow of its own (about 1.5 GB); a file's tests stay together.
+# Processes of the fast and of the slow tests, each with a TensorFlow of its own (about 1.5 GB); a file's tests stay together.
 WORKERS ?= 2
 
 .PHONY: help
@@ -69,7 +69,7 @@ test: setup ## Unit, contract and fast end-to-end tests
 
 .PHONY: test-slow
 test-slow: setup ## Whole runs, kill and resume
-	$(PYTEST) -m "slow and not docker and not flink and not spark and not cluster"
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "slow and not docker and not flink and not spark and not cluster"
 
 .PHONY: test-docker
 test-docker: setup ## Runs in containers; needs a Docker daemon and `make images`
