@@ -1,6 +1,7 @@
 """Oracles over a ledger, with trials that cost nothing: the score is a function of the values."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -68,26 +69,36 @@ def search(study, strategy, *, stop_after=None, leave_running=False):
             return oracle
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """strategy → its study of 14 trials, searched once for all tests that only look at it."""
+
+    @functools.cache
+    def searched(strategy):
+        study = open_study(tmp_path_factory.mktemp(strategy) / "ledger")
+        assert search(study, strategy).stopped_by == "trials"
+        return study
+
+    return searched
+
+
 def values(study):
     return [(r.trial_id, r.values, r.control, r.origin, r.parents, r.status) for r in study.ledger.records]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_resumed_study_equals_the_uninterrupted_one(strategy, tmp_path):
-    whole = open_study(tmp_path / "whole")
-    assert search(whole, strategy).stopped_by == "trials"
-    assert whole.ledger.trained == 14
+def test_a_resumed_study_equals_the_uninterrupted_one(strategy, whole, tmp_path):
+    assert whole(strategy).ledger.trained == 14
     parts = tmp_path / "parts"
     for stop_after, leave_running in ((2, True), (3, False), (5, True), (None, False)):
         study = open_study(parts)
         search(study, strategy, stop_after=stop_after, leave_running=leave_running)
-    assert values(study) == values(whole)
+    assert values(study) == values(whole(strategy))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_presets_enter_first_and_every_value_is_active(strategy, tmp_path):
-    study = open_study(tmp_path / "ledger")
-    search(study, strategy)
+def test_presets_enter_first_and_every_value_is_active(strategy, whole):
+    study = whole(strategy)
     presets = [dict(preset) for preset in SPACE.presets()]
     assert [r.values for r in study.ledger.records][: len(presets)] == presets
     assert {r.origin for r in study.ledger.records[len(presets) :]} == {"strategy"}
@@ -96,9 +107,8 @@ def test_presets_enter_first_and_every_value_is_active(strategy, tmp_path):
 
 
 @pytest.mark.parametrize("strategy", [*OURS, PREDICTOR, BAYESIAN])
-def test_no_point_is_tried_twice(strategy, tmp_path):
-    study = open_study(tmp_path / "ledger")
-    search(study, strategy)
+def test_no_point_is_tried_twice(strategy, whole):
+    study = whole(strategy)
     assert len(study.tried()) == len(study.ledger.records)
 
 
