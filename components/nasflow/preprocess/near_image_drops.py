@@ -3,9 +3,9 @@
 Every piece of the data leaves its rows' difference hashes and shrunken pictures (`nasflow.preprocess.near`). The 64
 bits are cut into four quarters: of two hashes that differ in two bits at most, two whole quarters are the same, so that
 each such pair meets in one of the six pairs of quarters. There, rows are ordered by their whole hash and each is
-compared with the 200 after it; so a near duplicate can be missed only among more than 200 images that share half of
-their hash. Pairs that are near by their hashes are then compared by their grey levels and, where rows have texts, by
-these.
+compared with the 200 after it, and with the first of its hash; so a near duplicate can be missed only among more than
+200 images that share half of their hash. Pairs that are near by their hashes are then compared by their grey levels
+and, where rows have texts, by these.
 
 A row is left out only for one that stays: a test row, or one that came before it. Test rows are never dropped.
 """
@@ -26,6 +26,8 @@ from nasflow.preprocess.near_texts import LEAST, resemblance
 QUARTERS = tuple(itertools.combinations(range(4), 2))
 """The bands: any two of the four quarters of a hash."""
 _NEIGHBOURS = 200
+_MOST_PAIRS = 5_000_000
+"""Of a band: 40 bytes each while it is looked at."""
 _PICTURE = HEIGHT * WIDTH
 _AT_ONCE = 1 << 18
 
@@ -64,7 +66,7 @@ def candidates(uris: Sequence[str], band: int) -> NDArray[np.void]:
     mask = np.uint64(sum(0xFFFF << 16 * quarter for quarter in QUARTERS[band]))
     keys = hashes & mask
     order = np.lexsort((place, piece, hashes, keys))
-    found = [np.empty((0, 2), np.int64)]
+    found = [_with_first(order, hashes, optional)]
     for step in range(1, min(_NEIGHBOURS, len(order) - 1) + 1):
         first, second = order[:-step], order[step:]
         meets = keys[first] == keys[second]
@@ -73,6 +75,8 @@ def candidates(uris: Sequence[str], band: int) -> NDArray[np.void]:
         meets &= np.bitwise_count(hashes[first] ^ hashes[second]) <= BITS
         meets &= optional[first] | optional[second]
         found.append(np.stack([first[meets], second[meets]], axis=1))
+        if sum(map(len, found)) > _MOST_PAIRS:
+            break  # masses of one hash, whose rows are paired with its first
     rows = np.sort(np.concatenate(found), axis=1)[:, ::-1]  # (later, earlier), in the order of the pieces
     rows = np.where(optional[rows[:, 0]][:, None], rows, rows[:, ::-1])  # the row that may go first
     pairs = np.empty(len(rows), PAIR)
@@ -80,6 +84,16 @@ def candidates(uris: Sequence[str], band: int) -> NDArray[np.void]:
     pairs["other_piece"], pairs["other_place"] = piece[rows[:, 1]], place[rows[:, 1]]
     pairs["test"] = ~optional[rows[:, 1]]
     return pairs
+
+
+def _with_first(order: NDArray[np.int64], hashes: NDArray[np.uint64], optional: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """int64 [n, 2]: every row with the first of its whole hash, a test row before all others."""
+    order = order[np.lexsort((order, optional[order], hashes[order]))]
+    ranked = hashes[order]
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])) if len(ranked) else np.empty(0, int)
+    leader = order[np.repeat(starts, np.diff(np.append(starts, len(ranked))))]
+    pairs = np.stack([leader, order], axis=1)
+    return pairs[(leader != order) & optional[order]]
 
 
 def verified(uris: Sequence[str], pairs: NDArray[np.void], signed: Sequence[str] | None) -> NDArray[np.void]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from nasflow.core.artifacts import SPLITS
@@ -71,6 +72,19 @@ def test_of_a_chain_a_row_goes_only_for_one_that_stays(tmp_path: Path) -> None:
     pair = np.array([(0, 1, 0, 0, 0), (0, 2, 0, 1, 0)], near_drops.PAIR)
     records, _ = near_image_drops.dropped(pair)
     assert records["place"].tolist() == [1]
+
+
+def test_of_a_thousand_of_one_hash_the_first_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than each row has neighbours, and than a band has pairs."""
+    monkeypatch.setattr(near_image_drops, "_MOST_PAIRS", 10)
+    uris = drawn(tmp_path, (np.repeat(pictures(1, 0), 1000, axis=0), [drops.OPTIONAL] * 1000))
+    records, _ = near_image_drops.dropped(near_image_drops.verified(uris, all_pairs(uris), None))
+    assert records["place"].tolist() == list(range(1, 1000))
+    near_image_drops.write_pictures(
+        uris[0], np.repeat(pictures(1, 0), 1000, axis=0), np.array([0] * 999 + [1], np.uint8)
+    )
+    records, _ = near_image_drops.dropped(near_image_drops.verified(uris, all_pairs(uris), None))
+    assert records["place"].tolist() == list(range(999))  # all of them, for the last, which is a test row
 
 
 def test_two_bits_anywhere_meet_as_all_against_all_do(tmp_path: Path) -> None:
