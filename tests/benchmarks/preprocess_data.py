@@ -13,6 +13,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 SHARDS = 16
+FASHION = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")
 CARDINALITIES = (5, 10, 20, 50, 100, 500, 1000, 5000, 20_000, 50_000)
 NUMBERS = [f"n{place}" for place in range(20)]
 TEXTS = [f"c{place}" for place in range(len(CARDINALITIES))]
@@ -42,8 +43,13 @@ def csv(file: Path, source: Path) -> Path:
     return file
 
 
+def fashion(folder: Path) -> Path:
+    """The 60,000 training images of Fashion-MNIST where they are installed, else images of their shape and count."""
+    return FASHION if FASHION.exists() else idx(folder)
+
+
 def idx(folder: Path, images: int = 60_000) -> Path:
-    """Images of Fashion-MNIST's shape and count: blurred rectangles on black, gzipped, with their labels."""
+    """Images of Fashion-MNIST's shape: blurred rectangles on black, gzipped, with their labels."""
     file = folder / "train-images-idx3-ubyte.gz"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -57,11 +57,13 @@ class CleanRows:
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "CleanRows":
         """A selection, without dead letters."""
+        images = None if self.images is None else self.images[rows]
+        own = self.images is not None and self.raw.get(IMAGE) is self.images  # kept once, selected once
         return dataclasses.replace(
             self,
             kept=self.kept[rows],
-            raw={name: select(values, rows) for name, values in self.raw.items()},
-            images=None if self.images is None else self.images[rows],
+            raw={name: images if own and name == IMAGE else select(values, rows) for name, values in self.raw.items()},
+            images=images,
             labels=select(self.labels, rows),
             fingerprints=self.fingerprints[rows],
             dead=(),

@@ -52,7 +52,7 @@ class NearImages:
             chosen = np.flatnonzero(places == number)
             chosen = chosen[self.samples[split].wanted(ranks[chosen])]
             if len(chosen):
-                self.samples[split].add(ranks[chosen], _table(rows.take(chosen)))
+                self.samples[split].add(ranks[chosen], _table(rows, chosen))
 
     def merge(self, other: "NearImages") -> None:
         """Adds another part's."""
@@ -181,10 +181,11 @@ def shrunken(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return shrink(images, HEIGHT, WIDTH)
 
 
-def _table(rows: CleanRows) -> pa.Table:
+def _table(rows: CleanRows, chosen: NDArray[np.int64]) -> pa.Table:
     assert rows.images is not None
-    flat = pa.py_buffer(np.ascontiguousarray(shrunken(rows.images)).reshape(-1))
-    pictures = pa.FixedSizeBinaryArray.from_buffers(pa.binary(HEIGHT * WIDTH), rows.rows, [None, flat])
-    files = pa.array([rows.batch.file(int(place)) for place in rows.kept], pa.string())
-    numbers = pa.array(np.asarray(rows.batch.rows)[rows.kept])
-    return pa.table({"picture": pictures, "fingerprint": rows.fingerprints, "file": files, "row": numbers})
+    flat = pa.py_buffer(np.ascontiguousarray(shrunken(rows.images[chosen])).reshape(-1))
+    pictures = pa.FixedSizeBinaryArray.from_buffers(pa.binary(HEIGHT * WIDTH), len(chosen), [None, flat])
+    kept = rows.kept[chosen]
+    files = pa.array([rows.batch.file(place) for place in kept.tolist()], pa.string())
+    numbers = pa.array(np.asarray(rows.batch.rows)[kept])
+    return pa.table({"picture": pictures, "fingerprint": rows.fingerprints[chosen], "file": files, "row": numbers})

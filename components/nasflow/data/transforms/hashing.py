@@ -15,6 +15,7 @@ PRIME = 2**31 - 1
 BASE = 1_103_515_245
 MOST_BYTES = 1024
 POWERS = tuple(pow(BASE, place + 1, PRIME) for place in range(MOST_BYTES))
+_POWERS = np.asarray(POWERS, np.int64)
 
 
 def hash_texts(texts: pa.Array) -> NDArray[np.int64]:
@@ -33,7 +34,7 @@ def hash_texts(texts: pa.Array) -> NDArray[np.int64]:
     used = np.minimum(lengths, MOST_BYTES)
     rows = np.repeat(np.arange(len(filled)), used)
     places = np.arange(len(rows)) - np.repeat(np.cumsum(used) - used, used)
-    terms = content[ends[:-1][rows] + places].astype(np.int64) * np.asarray(POWERS)[places]
+    terms = content[ends[:-1][rows] + places].astype(np.int64) * _POWERS[places]
     sums = np.bincount(rows, weights=terms, minlength=len(filled))  # below 2⁴⁹: exact in float64
     hashes: NDArray[np.int64] = (sums.astype(np.int64) + lengths % PRIME * BASE) % PRIME
     return hashes
