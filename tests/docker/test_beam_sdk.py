@@ -48,7 +48,7 @@ def sdk_image(docker_client: Any, images: dict[str, Any], bucket: str) -> Iterat
     """The image, told where the emulator is; nothing else is added."""
     lines = [f"FROM {images['beam-sdk'].id}", f"ENV STORAGE_EMULATOR_HOST={bucket} NO_PROXY=127.0.0.1"]
     name = f"nasflow-test/beam-sdk:{os.getpid()}"
-    docker_client.images.build(fileobj=io.BytesIO("\n".join(lines).encode()), tag=name)
+    docker_client.images.build(fileobj=io.BytesIO("\n".join(lines).encode()), tag=name, rm=True, forcerm=True)
     yield name
     docker_client.images.remove(name, force=True)
 
