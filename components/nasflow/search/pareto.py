@@ -71,7 +71,7 @@ def hypervolume(points: Points, reference: NDArray[np.float64]) -> float:
     4.0
     """
     above = points[(points > reference).all(1)] - reference
-    return _volume(above)
+    return float(_volume(above))
 
 
 def knee(points: Points) -> int:
