@@ -83,7 +83,7 @@ def test_task_and_form_must_fit(good: Path, tmp_path: Path) -> None:
     (tmp_path / "cats/cat").mkdir(parents=True)
     (tmp_path / "cats/cat/1.png").write_bytes(b"x")
     assert "task tabular_classification cannot use it" in _one(tmp_path / "cats")
-    np.savez(tmp_path / "a.npz", x=np.zeros((3, 4, 4), np.uint8), y=np.zeros(3))
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 4, 4, 1), np.uint8), y=np.zeros(3))
     assert "a tabular task needs numbers of shape [rows, columns]" in _one(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", x=np.zeros((3, 4)), y=np.zeros(3))
     assert "images must have the shape" in _one(tmp_path / "b.npz", IMAGES)
