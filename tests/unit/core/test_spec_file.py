@@ -27,7 +27,10 @@ def test_all_mistakes_are_said_at_once_each_with_its_line():
 
 def test_a_nested_unknown_key_names_the_keys_there_are():
     (found,) = problems(GOOD + "constraints:\n  colour: red\n")
-    assert found == "e.yaml:6: constraints.colour: unknown key; known keys: flops, latency_ms, memory_mb, parameters, size_mb"
+    assert (
+        found
+        == "e.yaml:6: constraints.colour: unknown key; known keys: flops, latency_ms, memory_mb, parameters, size_mb"
+    )
     (found,) = problems(GOOD + "resources:\n  accelerator:\n    cuont: 2\n")
     assert found.endswith("did you mean 'count'?")
 
