@@ -13,6 +13,9 @@ from tests.e2e.command import QUICK, Nasflow, write_spec
 STEPS = ["preprocess", "search", "train", "evaluate", "register", "deploy"]
 
 
+BINARY = {"accuracy", "f1_macro", "auc", "log_loss", "f1", "precision", "recall", "average_precision"}
+
+
 def check_summary(out: Path, *, task: str, rows: int, metrics: set[str]) -> dict:
     summary = json.loads((out / "summary.json").read_text())
     assert summary["status"] == "succeeded"
@@ -88,8 +91,7 @@ def test_a_table_with_text_missing_values_and_awkward_names(nasflow: Nasflow, tm
     run = nasflow("run", str(spec), "--output", "out", *QUICK, "--set=search.budget.epochs=20", "--set=train.epochs=20")
 
     assert run.code == 0, run.stderr
-    metrics = {"accuracy", "f1_macro", "auc", "log_loss"}
-    summary = check_summary(tmp_path / "out", task="tabular_classification", rows=rows, metrics=metrics)
+    summary = check_summary(tmp_path / "out", task="tabular_classification", rows=rows, metrics=BINARY)
     assert summary["test"]["auc"]["value"] > 0.75
     schema = json.loads((tmp_path / "out" / "documents" / "preprocess" / "schema.json").read_text())
     assert {"id", "always"} <= set(schema["ignored"])
@@ -132,8 +134,7 @@ def test_folders_of_pictures(nasflow: Nasflow, tmp_path: Path) -> None:
     run = nasflow("run", str(spec), "--output", "out", *QUICK, "--set=search.budget.epochs=8", "--set=train.epochs=8")
 
     assert run.code == 0, run.stderr
-    metrics = {"accuracy", "f1_macro", "auc", "log_loss"}
-    summary = check_summary(tmp_path / "out", task="image_classification", rows=120, metrics=metrics)
+    summary = check_summary(tmp_path / "out", task="image_classification", rows=120, metrics=BINARY)
     assert summary["test"]["accuracy"]["value"] > 0.8
 
 
