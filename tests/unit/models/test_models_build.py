@@ -189,7 +189,8 @@ def test_saved_models_load_in_safe_mode_without_nasflow(tmp_path: Path) -> None:
     for space, inputs, output in (spaces()[0], spaces()[3], spaces()[6]):
         architectures += [(space.architecture(values), inputs, output) for values in space.presets()]
     cnn, mlp = CnnSpace(inputs=images(8, 8, 1), output=TEN), spaces()[3][0]
-    branches = {**cnn.presets()[1], "block": "branches", "op_2": "separable", "activation": "swish"}
+    branches = {**cnn.presets()[1], "block": "branches", "branch": "conv", "merge": "add", "op_2": "separable"}
+    branches |= {"activation": "swish"}
     architectures.append((cnn.architecture(branches), images(8, 8, 1), TEN))
     piecewise = {**mlp.presets()[1], "numeric": "piecewise", "numeric_dim": 4, "bins": 8, "norm": "layer"}
     architectures.append((mlp.architecture(piecewise), spaces()[3][1], TEN))
