@@ -12,6 +12,7 @@ from nasflow_pipelines.cli_deploy import deploy
 from nasflow_pipelines.cli_models import models, serve
 from nasflow_pipelines.cli_monitor import monitor
 from nasflow_pipelines.cli_server import pipeline_option, schedule, schedules, submit, upload
+from nasflow_pipelines.cli_trials import trials
 
 if TYPE_CHECKING:
     from nasflow.core.spec import Task
@@ -209,7 +210,7 @@ def report(path: Path, *, open_: bool) -> None:
         click.launch(str(page))
 
 
-for _command in (upload, submit, schedule, schedules, models, serve, deploy, monitor):
+for _command in (upload, submit, schedule, schedules, models, serve, deploy, monitor, trials):
     main.add_command(_command)
 
 if __name__ == "__main__":

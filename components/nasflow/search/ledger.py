@@ -21,6 +21,9 @@ from nasflow.strategies._base import Result
 
 logger = logging.getLogger(__name__)
 
+LEDGER = "ledger.jsonl"
+"""Its name in the search's place."""
+
 TrialStatus = Literal["running", "completed", "failed", "infeasible"]
 Origin = Literal["preset", "earlier", "strategy", "shrunk"]
 

@@ -1,10 +1,8 @@
 """The search: Dataset → Search. What it has done so far is the ledger; a killed search goes on from it."""
 
 import dataclasses
-import functools
 import json
 import logging
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,20 +12,22 @@ import numpy as np
 
 from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
 from nasflow.core.errors import NasflowError
-from nasflow.core.metrics import better, check_metric, gain, maximised
-from nasflow.core.spec import COSTS, Metric, SearchSection
+from nasflow.core.metrics import check_metric, maximised
+from nasflow.core.spec import COSTS, SearchSection
 from nasflow.core.storage import is_local, local_path
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.reader import read, read_transform
 from nasflow.data.tensors import Tensors
+from nasflow.search.about import ABOUT, About
 from nasflow.search.budget import Budget, EndReason, epochs_of
 from nasflow.search.job import Setup
-from nasflow.search.ledger import Ledger, Record
+from nasflow.search.ledger import LEDGER, Ledger, Record
 from nasflow.search.limits import Limits
 from nasflow.search.returned import within
 from nasflow.search.selection import Front, Selection, select, select_front, standard_error
 from nasflow.search.spec import SearchSpec
 from nasflow.search.study import Study
+from nasflow.search.trials import rows as rows_of
 from nasflow.search.warm_start import read_earlier, warm_start
 from nasflow.spaces.parameters import repair
 from nasflow.spaces.registry import get_space
@@ -35,7 +35,6 @@ from nasflow.strategies.registry import check_strategy
 
 logger = logging.getLogger(__name__)
 
-LEDGER = "ledger.jsonl"
 _CANDIDATES = 50
 
 
@@ -78,6 +77,13 @@ def _produce(
     from nasflow.search.report import report
 
     study = open_study(spec, dataset, place, earlier)
+    About(
+        strategy=spec.search.strategy,
+        space=study.space.name,
+        metric=spec.metric,
+        objectives=spec.objectives,
+        epochs=study.epochs,
+    ).write(place.at(ABOUT))
     for objective in (spec.metric, *spec.objectives):
         if objective not in COSTS:
             check_metric(objective, study.output.classes)
@@ -106,7 +112,7 @@ def _produce(
     document = _document(spec, study, selection, oracle.stopped_by, front=front, measured=returned.measured)
     files = {
         "architectures.json": _architectures(study, selection),
-        "trials.json": _trials(study.ledger.records, spec.metric),
+        "trials.json": _json(rows_of(study.ledger.records, spec.metric)),
         "report.html": report(document, study, selection, transform.inputs, rows),
     }
     return document, files
@@ -254,26 +260,6 @@ def _candidate(record: Record, measured: Mapping[str, float]) -> Candidate:
 def _architectures(study: Study, selection: Selection) -> bytes:
     chosen = selection.order[:_CANDIDATES]
     return _json({r.architecture_id: study.space.architecture(r.values).to_json() for r in chosen})
-
-
-def _trials(records: Sequence[Record], metric: Metric) -> bytes:
-    """All trials as a list. `generation` is 0 without parents, else one more than its oldest line of parents; `gain` is
-    how much better the score is than the best preset's: what searching was worth."""
-    generations: dict[str, int] = {}
-    presets = [r.score for r in records if r.origin == "preset" and r.score is not None]
-    baseline = functools.reduce(lambda one, other: other if better(metric, other, one) else one, presets, math.nan)
-    rows = []
-    for record in records:
-        generations[record.trial_id] = 1 + max((generations.get(parent, 0) for parent in record.parents), default=-1)
-        known = record.score is not None and presets
-        rows.append(
-            {
-                **dataclasses.asdict(record),
-                "generation": generations[record.trial_id],
-                "gain": gain(metric, record.score, baseline) if known and record.score is not None else None,
-            }
-        )
-    return _json(rows)
 
 
 def _json(content: Any) -> bytes:

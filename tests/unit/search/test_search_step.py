@@ -16,6 +16,7 @@ from nasflow.core.artifacts import Search
 from nasflow.core.errors import NasflowError, SpecError, TryAgainError, UserError
 from nasflow.core.spec import BudgetSection, ConstraintsSection, ExperimentSpec, SearchSection
 from nasflow.search import step, trial
+from nasflow.search.about import About
 from nasflow.search.ledger import Ledger
 from nasflow.search.spec import SearchSpec
 from nasflow.spaces.architecture import Architecture
@@ -86,6 +87,8 @@ def test_a_search_publishes_its_document_and_is_reused(table, tmp_path, caplog):
     again = step.run(spec(trials=5), dataset=table, work_dir=work, output=str(tmp_path / "other"))
     assert again.digest == search.digest
     assert Search.read(output).digest == search.digest
+    (told,) = Path(work).glob("search/*/study.json")
+    assert About.read(str(told)) == About.of(search)
 
 
 def test_what_is_returned_is_not_worse_than_the_best_preset(regression_table, tmp_path):
