@@ -212,6 +212,8 @@ class Trials(_Frozen):
     completed: int
     failed: int
     infeasible: int
+    same: int = 0
+    """Points that mean the same architecture and recipe as a trial before them, and were not trained."""
 
 
 class Candidate(_Frozen):

@@ -1,11 +1,14 @@
 """The study's memory: an append-only file of JSON lines, one an event. Nothing else is saved, so nothing can disagree.
 
-    started   trial_id, values, control, origin, parents, architecture_id, parameters, flops, …
+    started   trial_id, values, control, origin, parents, architecture_id, parameters, flops, same_as, …
     beat      trial_id, seconds, epochs: now and then while it trains, so that a crash does not forget the time spent
     again     trial_id, seconds, died: the trial is tried once more, because the process that ran it is gone
     ended     trial_id, status, score, metrics, epochs, seconds, cpu_seconds, message, history, …
 
 The order of the lines is the order in which things happened, also with several workers: `steps` gives it back.
+
+A point that means an architecture and recipe tried before is not trained again: its line `started` names that trial
+(``same_as``) and is its only one. It ends as that trial has ended, or with it.
 
 A process that is killed inside a line leaves a torn one: it is skipped, and what it said is done again.
 """
@@ -17,15 +20,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from nasflow.core.storage import storage_for
-from nasflow.strategies._base import Result
+from nasflow.strategies._base import Result, Status
 
 logger = logging.getLogger(__name__)
 
 LEDGER = "ledger.jsonl"
 """Its name in the search's place."""
 
-TrialStatus = Literal["running", "completed", "failed", "infeasible"]
+TrialStatus = Literal["running", "completed", "failed", "infeasible", "same"]
 Origin = Literal["preset", "earlier", "strategy", "shrunk"]
+
+FREE: frozenset[TrialStatus] = frozenset({"infeasible", "same"})
+"""What was recorded and never trained."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -45,6 +51,9 @@ class Record:
     """The trial whose weights it starts from."""
     horizon: int | None = None
     """Epochs that its learning-rate schedule spans; None: those that it is trained for."""
+    same_as: str | None = None
+    """The trial whose result this is: the same architecture, recipe and epochs, so it was not trained. Its status is
+    ``same``, also while that trial runs; it has cost nothing."""
     architecture_id: str = ""
     parameters: int = 0
     flops: int = 0
@@ -82,14 +91,16 @@ class Record:
         if self.status == "running":
             raise ValueError(f"trial {self.trial_id} has not ended")
         score = None if self.score is None else sign * self.score
+        known: Status = "failed" if score is None else "completed"
         return Result(
             trial_id=self.trial_id,
             values=self.values,
-            status=self.status,
+            status=known if self.status == "same" else self.status,
             score=score,
             epochs=self.epochs,
             granted=self.control.get("tuner/epochs"),
             curve=tuple(sign * entry["score"] for entry in self.history if entry.get("score") is not None),
+            same_as=self.same_as,
         )
 
 
@@ -102,6 +113,8 @@ class Ledger:
         self._storage = storage_for(uri)
         self._records: dict[str, Record] = {}
         self._ended: list[str] = []
+        self._done: set[str] = set()
+        self._waiting: dict[str, list[str]] = {}
         self._elapsed: float | None = None
         self._steps: list[tuple[Literal["started", "ended"], str]] = []
         for event in self._events():
@@ -119,8 +132,13 @@ class Ledger:
 
     @property
     def running(self) -> Sequence[Record]:
-        """Those that have not ended, in the order in which they started."""
+        """Those that are trained and have not ended, in the order in which they started."""
         return tuple(record for record in self._records.values() if record.status == "running")
+
+    @property
+    def waiting(self) -> Sequence[Record]:
+        """Those that end when the running trial does whose result will be theirs."""
+        return tuple(self._records[trial_id] for trial_ids in self._waiting.values() for trial_id in trial_ids)
 
     @property
     def steps(self) -> Sequence[tuple[Literal["started", "ended"], Record]]:
@@ -129,8 +147,8 @@ class Ledger:
 
     @property
     def trained(self) -> int:
-        """Trials that cost something: all but the infeasible ones."""
-        return sum(record.status != "infeasible" for record in self._records.values())
+        """Trials that cost something."""
+        return sum(record.status not in FREE for record in self._records.values())
 
     @property
     def seconds(self) -> float:
@@ -145,6 +163,10 @@ class Ledger:
     def get(self, trial_id: str) -> Record | None:
         """The trial's record, if it has started."""
         return self._records.get(trial_id)
+
+    def has_ended(self, trial_id: str) -> bool:
+        """Whether its result is known."""
+        return trial_id in self._done
 
     def start(self, record: Record) -> None:
         """A trial begins."""
@@ -162,6 +184,7 @@ class Ledger:
             predicted_seconds=record.predicted_seconds,
             inherit=record.inherit,
             horizon=record.horizon,
+            same_as=record.same_as,
         )
 
     def beat(self, trial_id: str, seconds: float, epochs: int = 0, *, elapsed: float | None = None) -> None:
@@ -218,8 +241,14 @@ class Ledger:
         match event["event"]:
             case "started":
                 parents = tuple(content.pop("parents"))
-                self._records[trial_id] = Record(trial_id=trial_id, parents=parents, **content)
+                record = self._records[trial_id] = Record(trial_id=trial_id, parents=parents, **content)
                 self._steps.append(("started", trial_id))
+                if record.same_as is not None:
+                    record.status = "same"
+                    if record.same_as in self._done:
+                        self._answer(record)
+                    else:
+                        self._waiting.setdefault(record.same_as, []).append(trial_id)
             case "beat":
                 record = self._records[trial_id]
                 record.seconds = content["seconds"]
@@ -233,8 +262,21 @@ class Ledger:
             case "ended":
                 for name, value in content.items():
                     setattr(self._records[trial_id], name, value)
-                self._ended.append(trial_id)
-                self._steps.append(("ended", trial_id))
+                self._end(trial_id)
+                for other in self._waiting.pop(trial_id, []):
+                    self._answer(self._records[other])
+
+    def _answer(self, record: Record) -> None:
+        """Gives it the result of the trial that it is the same as."""
+        original = self._records[record.same_as or ""]
+        for name in ("score", "metrics", "runs", "epochs", "message", "history"):
+            setattr(record, name, getattr(original, name))
+        self._end(record.trial_id)
+
+    def _end(self, trial_id: str) -> None:
+        self._ended.append(trial_id)
+        self._done.add(trial_id)
+        self._steps.append(("ended", trial_id))
 
     def _events(self) -> Iterator[dict[str, Any]]:
         if not self._storage.exists(self._uri):

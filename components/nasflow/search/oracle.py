@@ -26,11 +26,13 @@ from nasflow.search.limits import Draft
 from nasflow.search.study import Study
 from nasflow.spaces.parameters import key
 from nasflow.strategies._base import Strategy, Suggestion
+from nasflow.strategies.novelty import can_be_listed
 from nasflow.strategies.registry import check_strategy, get_strategy
 
 logger = logging.getLogger(__name__)
 
 _RESAMPLES = 20
+_SAME_IN_A_ROW = 1_000
 Response = dict[str, Any]
 
 
@@ -109,11 +111,30 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
 
     def next(self) -> Record | None:
         """The next trial to run, recorded as started; None: there is none now. Then `stopped_by` says why, or trials
-        that still run must end first, or there will never be one."""
-        trial = self.create_trial(f"trial{len(self.trials)}")
-        if trial.status != "RUNNING":
-            return None
-        return self.study.ledger.get(trial.trial_id)
+        that still run must end first, or there will never be one.
+
+        Points that mean an architecture and recipe tried before are answered on the way: they become part of the
+        history, with the known result, and cost no trial. That is right for every strategy: what it proposed is what
+        it learns about, and nothing is proposed twice. A space whose points have all been tried or answered is
+        exhausted, whatever the number of its architectures. So is one too large to list where a thousand points in a
+        row meant nothing new.
+        """
+        same: list[Record] = []
+        while True:
+            trial = self.create_trial(f"trial{len(self.trials)}")
+            record = self.study.ledger.get(trial.trial_id) if trial.status == "RUNNING" else None
+            if record is None or record.same_as is None:
+                break
+            same.append(record)
+            if self.study.ledger.has_ended(record.trial_id):
+                self.settle(record.trial_id)
+            if len(same) % _SAME_IN_A_ROW == 0 and not can_be_listed(self.study.parameters):
+                record = None
+                break
+        if same:
+            first = f"the first, {same[0].trial_id}, is the same architecture as trial {same[0].same_as}"
+            logger.info("%d suggested points were known already and were not trained: %s", len(same), first)
+        return record
 
     def replay(self) -> None:
         """Brings a new oracle to where the ledger is: trials are created and ended again in the order of its lines.
@@ -127,15 +148,23 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
                     self.create_trial(f"trial{len(self.trials)}")
                 finally:
                     self._replayed = None
-            else:
+            elif self._open(record.trial_id):  # else it was settled with the one it is the same as
                 self.settle(record.trial_id)
 
     def settle(self, trial_id: str) -> None:
-        """Ends a trial as the ledger says. To Keras Tuner every trial completes: one that failed has the worst score,
-        so that surrogates learn from it and no bracket waits for it."""
+        """Ends a trial as the ledger says, and those that waited for its result. To Keras Tuner every trial completes:
+        one that failed has the worst score, so that surrogates learn from it and no bracket waits for it."""
+        self._settle(trial_id)
+        for record in self.study.ledger.records:
+            if record.same_as == trial_id and self._open(record.trial_id):
+                self._settle(record.trial_id)
+
+    def _open(self, trial_id: str) -> bool:
+        return trial_id in self.trials and self.trials[trial_id].status == "RUNNING"
+
+    def _settle(self, trial_id: str) -> None:
         trial: Trial = self.trials[trial_id]
-        record = self.study.ledger.get(trial_id)
-        score = self.study.score_of(trial_id) if record is not None and record.status == "completed" else None
+        score = self.study.score_of(trial_id)
         if score is None:
             score = self.study.worst_score(trial_id)
         trial.status = "COMPLETED"
@@ -217,7 +246,8 @@ class StrategyOracle(LedgerOracle):
         """The first suggestion that no worker is busy with. A strategy knows only what has ended; it is asked for one
         more than there are trials that run, all different, so that one of them must be another."""
         study = self.study
-        running = {(key(r.values), r.control.get("tuner/epochs")) for r in study.ledger.running}
+        busy = (*study.ledger.running, *study.ledger.waiting)
+        running = {(key(r.values), r.control.get("tuner/epochs")) for r in busy}
         wanted = len(running) + 1
         # One that lets trials go on needs their weights, which an earlier study did not leave.
         history = study.history if self.inherits else study.known

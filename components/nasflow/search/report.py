@@ -37,6 +37,7 @@ def report(search: Search, study: Study, selection: Selection, inputs: InputSpec
         "trials completed": search.trials.completed,
         "failed": search.trials.failed,
         "infeasible": search.trials.infeasible,
+        "known already, not trained": search.trials.same,
         "parameters": best.parameters,
         "FLOPs an example": best.flops,
         "minutes of trials": round(seconds / 60, 2),
@@ -219,7 +220,7 @@ def _table(records: Sequence[Record], study: Study) -> tuple[list[str], list[lis
         [
             record.trial_id,
             record.architecture_id[:8] or None,
-            record.status,
+            record.status if record.same_as is None else f"same architecture as trial {record.same_as}",
             record.score,
             record.epochs or None,
             round(record.seconds, 1) or None,

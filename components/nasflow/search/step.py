@@ -232,6 +232,7 @@ def _document(
             completed=statuses.count("completed"),
             failed=statuses.count("failed"),
             infeasible=statuses.count("infeasible"),
+            same=statuses.count("same"),
         ),
         candidates=tuple(
             _candidate(record, measured.get(record.trial_id, {})) for record in selection.order[:_CANDIDATES]

@@ -44,6 +44,7 @@ class Stopping:
             result
             for result in self._study.history
             if result.status == "completed"
+            and result.same_as is None
             and (result.granted or self._study.epochs) == epochs
             and len(result.curve) == result.epochs > 0  # from its first epoch on: not one that went on with another
         ]

@@ -14,7 +14,7 @@ from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.search import pareto
 from nasflow.search.budget import Budget
 from nasflow.search.cost_model import CostModel, calibrate
-from nasflow.search.ledger import Ledger, Origin, Record
+from nasflow.search.ledger import FREE, Ledger, Origin, Record
 from nasflow.search.limits import Draft, Limits
 from nasflow.search.warm_start import WarmStart
 from nasflow.spaces._base import Space
@@ -70,13 +70,19 @@ class Study:
         results = [record.result(self.sign) for record in self.ledger.ended]
         if len(self.objectives) < 2:
             return results
-        places = [place for place, result in enumerate(results) if result.score is not None]
-        points = [oriented(self.ledger.ended[place], self.objectives) for place in places]
-        if points:
-            for place, point, rank in zip(places, points, pareto.ranks(np.array(points)), strict=True):
-                scores = dict(zip(self.objectives, point, strict=True))
-                results[place] = dataclasses.replace(results[place], scores=scores, score=float(rank))
-        return results
+        trained = [
+            (result.trial_id, oriented(record, self.objectives))
+            for result, record in zip(results, self.ledger.ended, strict=True)
+            if result.score is not None and result.same_as is None  # the same point twice would crowd itself out
+        ]
+        if not trained:
+            return results
+        ranks = pareto.ranks(np.array([point for _, point in trained]))
+        ranked = {
+            trial_id: {"scores": dict(zip(self.objectives, point, strict=True)), "score": float(rank)}
+            for (trial_id, point), rank in zip(trained, ranks, strict=True)
+        }
+        return [dataclasses.replace(r, **ranked.get(r.same_as or r.trial_id, {})) for r in results]  # type: ignore[arg-type]  # by field
 
     @property
     def known(self) -> list[Result]:
@@ -86,6 +92,9 @@ class Study:
 
     def score_of(self, trial_id: str) -> float | None:
         """As strategies see it now; None where there is none."""
+        if len(self.objectives) < 2:
+            record = self.ledger.get(trial_id)
+            return None if record is None or record.score is None else self.sign * record.score
         return next((result.score for result in self.history if result.trial_id == trial_id), None)
 
     def cost_model(self) -> CostModel:
@@ -149,6 +158,30 @@ class Study:
         """Keys of all points that were recorded."""
         return {key(record.values) for record in self.ledger.records}
 
+    def same_as(
+        self, draft: Draft, control: Mapping[str, Any], *, inherit: str | None = None, horizon: int | None = None
+    ) -> str | None:
+        """The trial that was, or is being, trained for this very result: the same architecture and recipe (by
+        `Architecture.identity`), epochs and schedule, from the weights of the same trial. None: there is none."""
+        if draft.architecture is None:
+            return None
+        identity = draft.architecture.identity
+        wanted = self._training(control, inherit, horizon)
+        for record in self.ledger.records:
+            trained = record.status not in FREE and record.architecture_id == identity
+            if trained and self._training(record.control, record.inherit, record.horizon) == wanted:
+                return record.trial_id
+        return None
+
+    def trained_as(self, trial_id: str) -> str:
+        """The trial that has the weights of this one: itself, unless it was the same as another."""
+        record = self.ledger.get(trial_id)
+        return trial_id if record is None or record.same_as is None else record.same_as
+
+    def _training(self, control: Mapping[str, Any], inherit: str | None, horizon: int | None) -> tuple[Any, ...]:
+        epochs = min(int(control.get("tuner/epochs", self.epochs)), self.epochs)
+        return epochs, horizon or epochs, None if inherit is None else self.trained_as(inherit)
+
     def next_given(self) -> tuple[Draft, Origin] | None:
         """The first point to start at, preset, or best point of an earlier study, that was not tried and is within the
         limits; those beyond them are recorded on the way."""
@@ -180,8 +213,12 @@ class Study:
         inherit: str | None = None,
         horizon: int | None = None,
     ) -> None:
-        """Records that a trial begins."""
-        self._start(trial_id, draft, origin, parents, dict(control or {}), inherit=inherit, horizon=horizon)
+        """Records that a trial begins; or, where it would be trained for a result that another trial has or will have,
+        that it is the same."""
+        control = dict(control or {})
+        same_as = self.same_as(draft, control, inherit=inherit, horizon=horizon)
+        inherit = None if inherit is None else self.trained_as(inherit)
+        self._start(trial_id, draft, origin, parents, control, inherit=inherit, horizon=horizon, same_as=same_as)
 
     def _start(
         self,
@@ -193,6 +230,7 @@ class Study:
         *,
         inherit: str | None = None,
         horizon: int | None = None,
+        same_as: str | None = None,
     ) -> None:
         record = Record(
             trial_id=trial_id,
@@ -207,6 +245,7 @@ class Study:
             predicted_seconds=self.predicted(draft, int(control.get("tuner/epochs", self.epochs))),
             inherit=inherit,
             horizon=horizon,
+            same_as=same_as,
         )
         self.ledger.start(record)
 

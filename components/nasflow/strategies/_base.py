@@ -43,6 +43,9 @@ class Result:
     """The score after each epoch, more is better; of its first training where it has several (seeds, folds)."""
     prior: bool = False
     """Of an earlier study (`search.warm_start`): known, but none of this study's budget."""
+    same_as: str | None = None
+    """The trial that was trained, where another point means the same architecture and recipe: this is its result, and
+    none of the study's budget."""
     scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """In a Pareto search each objective by name, more is better; `score` is then its rank (Deb et al. 2002): −1 less
     the number of its front, plus a share below 1 that grows with its distance to its neighbours there."""
@@ -92,6 +95,9 @@ class Strategy(Protocol):
         rng: np.random.Generator,
     ) -> Sequence[Mapping[str, Any]]:
         """At most `n` points to try next, fewer near the end of the space, none where it is exhausted.
+
+        Points are told apart by their values here. One that means the same architecture and recipe as another one that
+        was tried is not trained: the study puts it into the history with the known result, and asks again.
 
         Args:
             parameters: the space, parents before children.

@@ -54,7 +54,7 @@ class Auto:
                 return novelty.many(n, novelty.random)
             return novelty.many(n, lambda: _changed(parameters, starts[int(rng.integers(len(starts)))], rng))
         elites = ranked(history)[: self.evolution.population]
-        searched = len(ranked(history)) - len(presets)
+        searched = sum(result.same_as is None for result in ranked(history)) - len(presets)
 
         def draw() -> Suggestion:
             chance = rng.random()

@@ -88,7 +88,7 @@ class Hybrid:
         return [get_strategy(part, self.settings.get(part, {}), tie=self.tie) for part in self.parts]
 
     def _turn(self, history: Sequence[Result]) -> int:
-        done = sum(result.status != "infeasible" and not result.prior for result in history)
+        done = sum(r.status != "infeasible" and not r.prior and r.same_as is None for r in history)
         ends = np.cumsum(self.trials) if self.trials else np.empty(0)
         return int(np.searchsorted(ends, done, side="right"))
 

@@ -65,6 +65,11 @@ class Novelty:
         return new
 
 
+def can_be_listed(parameters: tuple[Parameter, ...]) -> bool:
+    """Whether a space is so small that `Novelty` finds its last point, and knows for certain when there is none."""
+    return 0 < len(every_point(parameters, limit=_ENUMERATED + 1)) <= _ENUMERATED
+
+
 def every_point(parameters: tuple[Parameter, ...], *, limit: int) -> list[dict[str, Any]]:
     """All points of a finite space, the first `limit` of them; empty where a parameter is real-valued."""
     finite = tuple(parameter for parameter in parameters if isinstance(parameter, Choice | Integer))
