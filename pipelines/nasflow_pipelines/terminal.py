@@ -25,6 +25,7 @@ def table(summary: Summary, folder: Path) -> str:
     if summary.search:
         trials = summary.search.trials
         counts = f"{trials.completed} completed, {trials.failed} failed, {trials.infeasible} infeasible"
+        counts += f", {trials.same} known already" if trials.same else ""
         lines.append(("search", f"{summary.search.strategy}: {counts}"))
         if best := summary.search.best:
             size = f"{best.parameters:,} parameters, {best.flops:,} FLOPs"

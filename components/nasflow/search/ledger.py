@@ -245,6 +245,7 @@ class Ledger:
                 self._steps.append(("started", trial_id))
                 if record.same_as is not None:
                     record.status = "same"
+                    record.message = f"the same architecture and recipe as trial {record.same_as}: not trained again"
                     if record.same_as in self._done:
                         self._answer(record)
                     else:
@@ -269,7 +270,7 @@ class Ledger:
     def _answer(self, record: Record) -> None:
         """Gives it the result of the trial that it is the same as."""
         original = self._records[record.same_as or ""]
-        for name in ("score", "metrics", "runs", "epochs", "message", "history"):
+        for name in ("score", "metrics", "runs", "epochs", "history"):
             setattr(record, name, getattr(original, name))
         self._end(record.trial_id)
 
