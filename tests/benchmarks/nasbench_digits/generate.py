@@ -3,9 +3,11 @@
     .venv/bin/python -m tests.benchmarks.nasbench_digits.generate --workers 2 --parts runs/nasbench
 
 Each worker keeps what it has finished in PARTS, a JSON line an architecture; the same command goes on from there, and
-from `parts.jsonl.gz` beside this file, and writes `table.npz` when nothing is missing. A model is traced once and
-trained with each seed: its variables are given the values that `build` with that seed gives them, and the optimiser
-starts anew.
+from `parts.jsonl.gz` beside this file, and writes `table.npz` when nothing is missing. A second run with the same PARTS
+and `--from-the-end` shares the work: what one has finished, the other passes over.
+
+A model is traced once and trained with each seed: its variables are given the values that `build` with that seed gives
+them, and the optimiser starts anew.
 """
 
 import argparse
@@ -35,12 +37,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--parts", type=Path, default=Path("runs/nasbench"))
     parser.add_argument("--output", type=Path, default=landscape.TABLE)
+    parser.add_argument("--from-the-end", action="store_true", help="the last architecture first")
     parser.add_argument("--limit", type=int, help="train so many only, and write no table")
     arguments = parser.parse_args()
     arguments.parts.mkdir(parents=True, exist_ok=True)
     known = landscape.architectures()
     done = {entry["identity"] for entry in _entries(arguments.parts)}
-    missing = [identity for identity in known if identity not in done][: arguments.limit]
+    order = list(reversed(known)) if arguments.from_the_end else list(known)
+    missing = [identity for identity in order if identity not in done][: arguments.limit]
     shares = [missing[start : start + _SHARE] for start in range(0, len(missing), _SHARE)]
     print(f"{len(known)} architectures, {len(done)} done, {len(missing)} to train", flush=True)
     started = time.monotonic()
@@ -74,6 +78,8 @@ def _work(task: tuple[Sequence[str], Path]) -> None:
     data = _splits()
     with (parts / f"{os.getpid()}-{time.time_ns()}.jsonl").open("w") as file:
         for identity in identities:
+            if any(entry["identity"] == identity for entry in _entries(parts)):  # another run was here
+                continue
             file.write(json.dumps({"identity": identity, **_train(known[identity], data)}) + "\n")
             file.flush()
 

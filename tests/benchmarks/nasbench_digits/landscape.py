@@ -80,6 +80,27 @@ class Table:
         arrays["about"] = np.array(json.dumps(self.about))
         np.savez_compressed(path, **arrays)
 
+    def row(self, values: Mapping[str, Any]) -> int:
+        """Of a point's architecture, which is not built for it.
+
+        Raises:
+            ValueError: a value that is no operation.
+        """
+        place = 0
+        for name in sorted(values, key=_edge):
+            place = place * len(OPERATIONS) + OPERATIONS.index(values[name])
+        return int(self.row_of_point[place])
+
+    def final_validation(self) -> NDArray[np.float64]:
+        """Mean validation accuracy over the seeds after the last epoch [architectures]: what a search looks for."""
+        return self.validation[:, :, -1].astype(np.float64).mean(axis=1)
+
     def final_test(self) -> NDArray[np.float64]:
         """Mean test accuracy over the seeds after the last epoch [architectures]: what a search is judged by."""
         return self.test[:, :, -1].astype(np.float64).mean(axis=1)
+
+
+def _edge(name: str) -> tuple[int, int]:
+    """Of ``edge_FROM_TO``; in this order the space declares them: by the node that they end in."""
+    _, source, node = name.split("_")
+    return int(node), int(source)

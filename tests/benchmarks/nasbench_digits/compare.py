@@ -1,0 +1,177 @@
+"""Every strategy against random search on the table: regret against budget, as Markdown.
+
+    .venv/bin/python -m tests.benchmarks.nasbench_digits.compare                      # all that is missing below RUNS
+    .venv/bin/python -m tests.benchmarks.nasbench_digits.compare --only evolution tpe --seeds 20
+    .venv/bin/python -m tests.benchmarks.nasbench_digits.compare --first-seed 1000 --runs runs/choosing
+
+What each search returned is kept in RUNS, a file a row of the table; a row whose file is there is not run again, so
+delete those that a change concerns. Defaults are chosen on seeds from 1000 on, and reported on seeds from 0 on.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tests.benchmarks.nasbench_digits import landscape, peers, replay
+from tests.benchmarks.nasbench_digits.landscape import EPOCHS, TABLE, Table
+from tests.benchmarks.nasbench_digits.replay import TRAININGS, Run
+
+from nasflow.strategies.registry import STRATEGIES, get_strategy
+
+MARKS = (10, 25, 50, 100, 150)
+CONTROL = "random"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of the result."""
+
+    search: Callable[[Table, int], Run]
+    """(table, search seed) -> how it went."""
+    seeds: int = 200
+    """Fewer for the slow ones."""
+    trainings: int = TRAININGS
+    """Of a search."""
+
+
+def rows() -> dict[str, Row]:
+    """All of them, by the name that the result shows."""
+    found = {name: Row(search=_ours(name), seeds=_SEEDS.get(name, 200)) for name in STRATEGIES}
+    found["hyperband"] = Row(search=_keras_tuner("Hyperband", as_nasflow=True))
+    found["bayesian"] = Row(search=_keras_tuner("BayesianOptimization", as_nasflow=True, trainings=50), **_GAUSSIAN)
+    presets = landscape.space().presets()
+    found |= {f"{name}, presets first": Row(search=_ours(name, presets=presets)) for name in (CONTROL, "auto")}
+    found[f"{CONTROL}, each point trained"] = Row(search=_ours(CONTROL, by_identity=False))
+    for kind in peers.KERAS_TUNER:
+        slow = _GAUSSIAN if kind == "BayesianOptimization" else {}
+        found[f"Keras Tuner {kind}"] = Row(
+            search=_keras_tuner(kind, trainings=slow.get("trainings", TRAININGS)), **slow
+        )
+    found["Optuna TPESampler"] = Row(search=peers.optuna_search)
+    return found
+
+
+_SEEDS: Mapping[str, int] = {"predictor": 20, "hybrid": 40, "asha": 50, "pasha": 50, "reinforce": 100}
+_GAUSSIAN: Mapping[str, Any] = {"seeds": 5, "trainings": 50}
+"""Keras Tuner's Gaussian process takes seconds a suggestion."""
+
+
+def _ours(name: str, **settings: Any) -> Callable[[Table, int], Run]:
+    def search(table: Table, seed: int) -> Run:
+        # `continue` is what the table can answer: all trainings have one schedule, over all epochs.
+        own = {"promote": "continue"} if name in ("asha", "pasha") else {}
+        return replay.search(get_strategy(name, own, epochs=EPOCHS), table, seed, **settings)
+
+    return search
+
+
+def _keras_tuner(kind: str, **settings: Any) -> Callable[[Table, int], Run]:
+    return lambda table, seed: peers.keras_tuner_search(kind, table, seed, **settings)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a row's searches returned."""
+
+    returned: NDArray[np.int64]
+    """[seeds, trainings]; see `Run.returned`."""
+    milliseconds: float
+    """CPU, of a suggestion."""
+    architectures: float
+    """Trained, on average."""
+
+
+def runs(name: str, row: Row, table: Table, seeds: Sequence[int], folder: Path) -> Found:
+    """Read from the folder, or made now and kept there."""
+    path = folder / f"{name.replace(' ', '_').replace(',', '')}.json"
+    digest = hashlib.sha256(table.validation.tobytes()).hexdigest()[:12]
+    if path.exists():
+        known = json.loads(path.read_text())
+        if known["table"] == digest and known["seeds"][: len(seeds)] == list(seeds)[: len(known["seeds"])]:
+            return _found(known["runs"][: len(seeds)])
+    started = time.process_time()
+    made = [dataclasses.asdict(row.search(table, seed)) for seed in seeds]
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"table": digest, "seeds": list(seeds), "runs": made}))
+    print(f"{name}: {len(seeds)} seeds, {time.process_time() - started:.1f} CPU-s", flush=True)
+    return _found(made)
+
+
+def _found(made: Sequence[Mapping[str, Any]]) -> Found:
+    return Found(
+        returned=np.array([run["returned"] for run in made]),
+        milliseconds=1000 * sum(run["suggesting_seconds"] for run in made) / max(1, sum(run["points"] for run in made)),
+        architectures=float(np.mean([run["architectures"] for run in made])),
+    )
+
+
+def result(found: Mapping[str, Found], final: NDArray[np.float64]) -> list[str]:
+    """A Markdown table of regret in percentage points, best first by the longest budget that all have.
+
+    p: Wilcoxon's signed-rank test, one-sided, that a row's regret is less than that of `random` on the same seeds.
+    """
+    regrets = {name: replay.regret(final, row.returned) for name, row in found.items()}
+    lines = [
+        f"| strategy | seeds | {' | '.join(f'at {mark}' for mark in MARKS)} | p at 50 | p at 150 | ms |",
+        "| --- |" + " --- |" * (len(MARKS) + 4),
+    ]
+    order = sorted(regrets, key=lambda name: (regrets[name].shape[1] < MARKS[-1], regrets[name][:, -1].mean()))
+    for name in order:
+        mine, control = regrets[name], regrets[CONTROL]
+        cells = [_mean(mine[:, mark - 1]) if mark <= mine.shape[1] else "" for mark in MARKS]
+        chances = [
+            f"{smaller(mine[:, mark - 1], control[: len(mine), mark - 1]):.1g}"
+            if name != CONTROL and mark <= mine.shape[1]
+            else ""
+            for mark in (50, 150)
+        ]
+        lines.append(f"| {name} | {len(mine)} | {' | '.join([*cells, *chances])} | {found[name].milliseconds:.1f} |")
+    return lines
+
+
+def smaller(mine: NDArray[np.float64], control: NDArray[np.float64]) -> float:
+    """The probability of such differences, were neither better: Wilcoxon 1945, one-sided, ties split."""
+    from scipy.stats import wilcoxon
+
+    if np.array_equal(mine, control):
+        return 1.0
+    return float(wilcoxon(mine, control, alternative="less", zero_method="zsplit").pvalue)
+
+
+def _mean(values: NDArray[np.float64]) -> str:
+    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return f"{values.mean():.2f} ± {error:.2f}"
+
+
+def main() -> None:
+    """Runs what the flags ask for, prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--runs", type=Path, default=Path("runs/nasbench_replays"))
+    parser.add_argument("--only", nargs="*", choices=sorted(rows()), metavar="ROW", help="; ".join(rows()))
+    parser.add_argument("--seeds", type=int, help="at most so many of each")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--optuna", type=Path, default=Path("runs/optuna"), help="where it is installed, if it is not")
+    given = parser.parse_args()
+    table, every = Table.read(given.table), rows()
+    names = list(dict.fromkeys([CONTROL, *(given.only or every)]))
+    if "Optuna TPESampler" in names:
+        peers.optuna_from(given.optuna)
+    found: dict[str, Found] = {}
+    for name in names:
+        count = min(every[name].seeds, given.seeds or every[name].seeds)
+        found[name] = runs(name, every[name], table, range(given.first_seed, given.first_seed + count), given.runs)
+    for title, final in (("Test", table.final_test()), ("Validation", table.final_validation())):
+        print(f"\n### {title} accuracy\n", *result(found, final), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
