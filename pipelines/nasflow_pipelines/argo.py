@@ -14,6 +14,7 @@ from nasflow.core import spec_file
 from nasflow.core.errors import UserError
 from nasflow.core.spec import AcceleratorSection, ExperimentSpec
 from nasflow.core.version import VERSION
+from nasflow.search.worker_job import ROLE_LABEL
 from nasflow_pipelines.compiling import name_of
 from nasflow_pipelines.resources import CPU_TASK, SHARED_MEMORY, SPOT_LABEL, USER_ID
 
@@ -109,7 +110,8 @@ def _task(step: str) -> dict[str, Any]:
 def _template(step: str, experiment: ExperimentSpec) -> dict[str, Any]:
     image, reads = STEPS[step]
     section, accelerated = experiment.resources, image == "trainer"
-    accelerator = section.accelerator if accelerated else None
+    in_pods = step == "search" and experiment.search.launcher.kind == "kubernetes"  # its workers have the accelerators
+    accelerator = section.accelerator if accelerated and not in_pods else None
     cpu, memory = (section.cpu, section.memory) if accelerated else CPU_TASK
     arguments = ["--spec", _SPEC]
     for document in reads:
@@ -141,6 +143,8 @@ def _template(step: str, experiment: ExperimentSpec) -> dict[str, Any]:
             "expression": "asInt(lastRetry.exitCode) != 2",  # the user's input will not be better next time
             "backoff": {"duration": "30s", "factor": "2", "maxDuration": "10m"},
         }
+    if in_pods:
+        template["metadata"] = {"labels": {ROLE_LABEL: "search"}}  # NetworkPolicies go by it
     if step == "evaluate":
         template["outputs"] = {"parameters": [{"name": "promoted", "valueFrom": {"path": _PROMOTED}}]}
     if accelerated:

@@ -29,7 +29,8 @@ def build(experiment: ExperimentSpec, *, run_id: str = dsl.PIPELINE_JOB_ID_PLACE
     def pipeline(work_dir: str, spec: str = spec_file.to_json(experiment)) -> None:
         run = {"work_dir": work_dir, "run_id": run_id}
         dataset = place.cpu(ops.preprocess(spec=spec, **run), "beam").outputs["dataset"]
-        search = place.accelerated(ops.search(spec=spec, **run, dataset=dataset)).outputs["search"]
+        searched = place.searching(ops.search(spec=spec, **run, dataset=dataset), experiment.search.launcher)
+        search = searched.outputs["search"]
         model = place.accelerated(ops.train(spec=spec, **run, dataset=dataset, search=search)).outputs["model"]
         judged = place.accelerated(ops.evaluate(spec=spec, **run, dataset=dataset, model=model))
         evaluation = judged.outputs["evaluation"]

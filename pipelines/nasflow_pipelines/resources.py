@@ -4,7 +4,8 @@ import dataclasses
 import math
 from typing import Any, Self
 
-from nasflow.core.spec import AcceleratorSection, ExperimentSpec, ResourcesSection
+from nasflow.core.spec import AcceleratorSection, ExperimentSpec, LauncherSection, ResourcesSection
+from nasflow.search.worker_job import ROLE_LABEL
 
 USER_ID = 65532
 """The images' user: numeric, so that Kubernetes can verify ``runAsNonRoot``."""
@@ -42,6 +43,18 @@ class Resources:
             _shared_memory(task)
             if accelerator:
                 _accelerate(task, accelerator)
+        return task
+
+    def searching(self, task: Any, launcher: LauncherSection) -> Any:
+        """A search: it trains itself, or (`kubernetes`) has pods of its own train, and needs no accelerator."""
+        if launcher.kind == "process" or not self.cluster:
+            return self.accelerated(task)
+        from kfp import kubernetes
+
+        self._common(task, "trainer")
+        _limit(task, self.section.cpu, self.section.memory)
+        _shared_memory(task)
+        kubernetes.add_pod_label(task, ROLE_LABEL, "search")  # NetworkPolicies go by it
         return task
 
     def _common(self, task: Any, image: str) -> None:

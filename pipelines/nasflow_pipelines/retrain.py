@@ -36,7 +36,8 @@ def build(experiment: ExperimentSpec, *, run_id: str = dsl.PIPELINE_JOB_ID_PLACE
         weighed = place.cpu(weigh(spec=known, **run, dataset=dataset, incumbent=recalled.outputs["incumbent"]), "ops")
         plan = weighed.outputs["spec"]
         with dsl.If(weighed.outputs["go"] == True, name="go"):  # noqa: E712  # kfp builds the condition
-            search = place.accelerated(ops.search(spec=plan, **run, dataset=dataset)).outputs["search"]
+            searched = place.searching(ops.search(spec=plan, **run, dataset=dataset), experiment.search.launcher)
+            search = searched.outputs["search"]
             model = place.accelerated(ops.train(spec=plan, **run, dataset=dataset, search=search)).outputs["model"]
             judged = place.accelerated(ops.evaluate(spec=plan, **run, dataset=dataset, model=model))
             evaluation = judged.outputs["evaluation"]

@@ -150,10 +150,11 @@ def engine(trials, epochs, *, after=10**6, workers=1, note=lambda _: None):
     from nasflow.search.budget import Budget
     from nasflow.search.crew import Alone, Relay
     from nasflow.search.engine import Engine
+    from nasflow.search.launcher import LocalProcesses
     from nasflow.search.ledger import Ledger
     from nasflow.search.limits import Limits
     from nasflow.search.oracle import make_oracle
-    from nasflow.search.pool import LocalProcesses, Pool
+    from nasflow.search.pool import Pool
     from nasflow.search.shared import write
     from nasflow.search.study import Study
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 from kfp import compiler, components
@@ -28,7 +29,7 @@ def test_all_committed_yaml_is_compared(compiled):
     committed = {p.relative_to(ROOT) for p in (ROOT / "components").rglob("component.yaml")}
     committed |= {p.relative_to(ROOT) for p in (ROOT / "tests/contract/goldens").glob("*.yaml")}
     assert committed == set(compiled)
-    assert len(committed) == len(STEPS) + 2 * len(goldens.EXPERIMENTS) + 1  # Kubeflow, Argo; one retraining
+    assert len(committed) == len(STEPS) + 2 * len(goldens.EXPERIMENTS) + 2  # Kubeflow, Argo; one retraining, one Job
 
 
 def test_committed_yaml_is_what_compiles(compiled):
@@ -76,6 +77,30 @@ def test_gpu_pipeline_asks_for_what_the_spec_says(compiled):
         assert task["retryPolicy"]["maxRetryCount"] == 3
         assert task["cachingOptions"] == {}  # disabled
         assert task["inputs"]["parameters"]["run_id"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
+
+
+def test_a_search_with_workers_in_pods_takes_no_accelerator_itself(compiled):
+    pipeline, platform = compiled[Path("tests/contract/goldens/search_in_pods.yaml")]
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    container = pipeline["deploymentSpec"]["executors"]["exec-search"]["container"]
+    assert container["image"].startswith("europe-docker.pkg.dev/project/nasflow/trainer:")  # not trainer-gpu
+    assert "accelerator" not in container["resources"]
+    assert "nodeSelector" not in placed["exec-search"]
+    assert placed["exec-search"]["podMetadata"]["labels"] == {"nasflow.dev/role": "search"}
+    assert "accelerator" in pipeline["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
+    (workflow,) = compiled[Path("tests/contract/goldens/argo_search_in_pods.yaml")]
+    (search,) = [each for each in workflow["spec"]["templates"] if each["name"] == "search"]
+    assert search["metadata"]["labels"] == {"nasflow.dev/role": "search"}
+    assert "nvidia.com/gpu" not in search["container"]["resources"]["limits"]
+    assert "nodeSelector" not in search
+
+
+def test_the_job_of_the_workers_fits_kubernetes_schema(compiled):
+    (job,) = compiled[Path("tests/contract/goldens/search_workers.yaml")]
+    kubernetes_validate.validate(job, "1.32", strict=True)
+    limits = job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == "1"
+    assert job["spec"]["parallelism"] == 8
 
 
 def test_a_local_run_ignores_accelerators(tmp_path):

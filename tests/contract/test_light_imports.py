@@ -33,12 +33,13 @@ def loaded(code):
     "code",
     [
         "import nasflow.ops",
+        "import nasflow.search.pod",
         (
             "import nasflow_pipelines.automl, nasflow.core.spec_file as f\n"
             "nasflow_pipelines.automl.build(f.parse('{task: tabular_regression, data: {train: a.csv, label: y}}'))"
         ),
     ],
-    ids=["import-ops", "build-pipeline"],
+    ids=["import-ops", "worker-pod", "build-pipeline"],
 )
 def test_pipeline_authoring_loads_no_heavy_library(code):
     modules = loaded(code)

@@ -52,7 +52,7 @@ def test_a_misspelt_field_is_caught() -> None:
         kubernetes_validate.validate(policy, KUBERNETES, strict=True)
 
 
-@pytest.mark.parametrize("folder", ["base", *(f"overlays/{name}" for name in OVERLAYS)])
+@pytest.mark.parametrize("folder", ["base", "components/search-workers", *(f"overlays/{name}" for name in OVERLAYS)])
 def test_every_file_is_used(folder: str) -> None:
     kustomization = yaml.safe_load((MANIFESTS / folder / "kustomization.yaml").read_text())
     named = {*kustomization["resources"], *(patch["path"] for patch in kustomization.get("patches", []))} - {
@@ -95,6 +95,25 @@ def test_the_runner_has_every_right_on_inference_services_that_deploy_uses_and_n
     role = _objects((MANIFESTS / "base/rbac.yaml").read_text())[0]
     (rule,) = [rule for rule in role["rules"] if "serving.kserve.io" in rule["apiGroups"]]
     assert rule == {"apiGroups": ["serving.kserve.io"], "resources": ["inferenceservices"], "verbs": list(VERBS)}
+
+
+def test_a_search_with_workers_in_pods_has_the_rights_that_it_uses_and_others_have_none_of_them() -> None:
+    from nasflow.core.spec import LauncherSection
+    from nasflow.search.cluster_jobs import JOB_VERBS, POD_VERBS
+
+    folder = MANIFESTS / "components/search-workers"
+    role, binding = _objects((folder / "rbac.yaml").read_text())
+    assert role["rules"] == [
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": list(JOB_VERBS)},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": list(POD_VERBS)},
+    ]
+    accounts = {each["metadata"]["name"] for each in _objects((MANIFESTS / "base/service-account.yaml").read_text())}
+    assert {each["name"] for each in binding["subjects"]} <= accounts
+    for base in _objects((MANIFESTS / "base/rbac.yaml").read_text()):
+        assert not {"jobs", "pods"} & {kind for rule in base.get("rules", ()) for kind in rule["resources"]}
+    incoming, outgoing = _objects((folder / "network.yaml").read_text())
+    (into,), (out,) = incoming["spec"]["ingress"], outgoing["spec"]["egress"]
+    assert into["ports"] == out["ports"] == [{"protocol": "TCP", "port": LauncherSection().port}]
 
 
 def test_whatever_the_quota_counts_has_a_default() -> None:

@@ -105,6 +105,14 @@ def test_the_plain_argo_workflows_tasks_pass_restricted() -> None:
     assert [violations(pod) for pod in pods] == [[]] * len(pods)
 
 
+def test_search_workers_pass_restricted() -> None:
+    job = yaml.safe_load((Path(__file__).parent / "goldens/search_workers.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    assert violations(pod) == []
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["automountServiceAccountToken"] is False
+
+
 def _volumes(spec: dict[str, Any]) -> dict[str, Any]:
     return {"volumes": spec.get("volumes", [])}
 

@@ -59,6 +59,7 @@ from nasflow.core.sections.retraining import (
 from nasflow.core.sections.search import (
     BudgetSection,
     ConstraintsSection,
+    LauncherSection,
     RuntimeSection,
     SearchSection,
     StoppingSection,
@@ -85,6 +86,7 @@ __all__ = [
     "ExperimentSpec",
     "Imputation",
     "Kind",
+    "LauncherSection",
     "Metric",
     "Name",
     "Objective",

@@ -3,10 +3,9 @@
 import json
 import urllib.parse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol, Self
 
-from nasflow.core.errors import NasflowError, TryAgainError, UserError
+from nasflow.core.kubernetes_api import KubernetesApi
 from nasflow.serving.probe import PROBE
 
 FIELD_MANAGER = "nasflow"
@@ -16,8 +15,11 @@ apply is a patch, and a create where the object is new."""
 
 _HEADERS = {"Content-Type": "application/json", PROBE: "deploy"}
 _GROUP = "/apis/serving.kserve.io/v1beta1"
-_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_BUSY = (429, 500, 502, 503, 504)
+_ADVICE = {
+    403: "manifests/base/rbac.yaml has the rights that nasflow needs",
+    404: "is KServe installed (CRD inferenceservices.serving.kserve.io), and the namespace there?",
+    409: "somebody else set these fields: let one tool manage this object",
+}
 
 
 class Cluster(Protocol):
@@ -51,36 +53,25 @@ class KubernetesCluster:
     """
 
     def __init__(self, client: Any, namespace: str, *, inside: bool) -> None:
-        self.namespace = namespace
-        self._client = client
-        self.inside = inside
+        self.namespace, self.inside = namespace, inside
+        self._api = KubernetesApi(client, namespace, inside=inside, step="deploy")
 
     @classmethod
     def connect(cls, namespace: str | None) -> Self:
         """As a pod's account in a cluster, else by kubectl's configuration."""
-        from kubernetes import client, config
-        from kubernetes.config.config_exception import ConfigException
-
-        if _POD.exists():
-            config.load_incluster_config()
-            return cls(client.ApiClient(), namespace or _POD.read_text(encoding="utf-8").strip(), inside=True)
-        try:
-            config.load_kube_config()
-            _, context = config.list_kube_config_contexts()
-        except ConfigException as error:
-            raise UserError(
-                f"deploy.target: kserve: no cluster is configured: {error}; run it in a cluster, or set KUBECONFIG"
-            ) from error
-        return cls(client.ApiClient(), namespace or context["context"].get("namespace", "default"), inside=False)
+        api = KubernetesApi.connect(namespace, step="deploy", wanted="deploy.target: kserve")
+        return cls(api.client, api.namespace, inside=api.inside)
 
     def get(self, name: str) -> dict[str, Any] | None:
-        return self._call("GET", self._path(name), missing_ok=True)
+        return self._api.call("GET", self._path(name), what=_what("get", name), missing_ok=True, advice=_ADVICE)
 
     def apply(self, service: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
         if dry_run:
             query.append(("dryRun", "All"))
-        made = self._call("PATCH", self._path(service["metadata"]["name"]), dict(service), "apply-patch+yaml", query)
+        name, path = service["metadata"]["name"], self._path(service["metadata"]["name"])
+        kind, what = "apply-patch+yaml", _what("patch", name)
+        made = self._api.call("PATCH", path, dict(service), kind=kind, query=query, what=what, advice=_ADVICE)
         assert made is not None
         return made
 
@@ -107,7 +98,7 @@ class KubernetesCluster:
         service, namespace = (parts.hostname or "").split(".")[:2]
         path = f"/api/v1/namespaces/{namespace}/services/http:{service}:{parts.port or 80}/proxy{parts.path}"
         try:
-            response = self._client.call_api(
+            response = self._api.client.call_api(
                 path,
                 method,
                 header_params=_HEADERS,
@@ -126,56 +117,6 @@ class KubernetesCluster:
     def _path(self, name: str) -> str:
         return f"{_GROUP}/namespaces/{self.namespace}/inferenceservices/{name}"
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        kind: str = "json",
-        query: list[tuple[str, str]] | None = None,
-        *,
-        missing_ok: bool = False,
-    ) -> dict[str, Any] | None:
-        from kubernetes.client.exceptions import ApiException
-        from urllib3.exceptions import HTTPError
 
-        try:
-            made: dict[str, Any] | None = self._client.call_api(
-                path,
-                method,
-                query_params=query or [],
-                header_params={"Content-Type": f"application/{kind}", "Accept": "application/json"},
-                body=body,
-                response_type="object",
-                auth_settings=["BearerToken"],
-                _return_http_data_only=True,
-                _request_timeout=60,
-            )
-        except ApiException as error:
-            if error.status == 404 and missing_ok:
-                return None
-            raise _named(
-                error, f"{method.lower()} inferenceservice {path.rpartition('/')[2]}", self.namespace
-            ) from error
-        except HTTPError as error:
-            raise TryAgainError(f"deploy: the Kubernetes API server does not answer: {error}") from error
-        return made
-
-
-def _named(error: Any, what: str, namespace: str) -> NasflowError:
-    try:
-        message = str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        message = f"{error.status} {error.reason}"
-    where = f"deploy: {what} in namespace {namespace}: {message}"
-    if error.status in _BUSY:
-        return TryAgainError(where)
-    if error.status in (401, 403):
-        return UserError(f"{where}; manifests/base/rbac.yaml has the rights that nasflow needs")
-    if error.status == 404:
-        return UserError(
-            f"{where}; is KServe installed (CRD inferenceservices.serving.kserve.io), and the namespace there?"
-        )
-    if error.status == 409:
-        return NasflowError(f"{where}; somebody else set these fields: let one tool manage this object")
-    return NasflowError(where)
+def _what(verb: str, name: str) -> str:
+    return f"{verb} inferenceservice {name}"

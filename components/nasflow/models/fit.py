@@ -115,9 +115,10 @@ def fit(
         seed: of the order of rows and of augmentation; epoch by epoch, so that a resumed training sees the same.
         validation: scored after each epoch.
         metric: what `Epoch.score` is; left out, accuracy or rmse.
-        backup_path: a local folder. The state after each epoch is kept there, and a training with the same arguments
-            goes on from it. The file stays: remove the folder when the result is safe. On resuming `on_epoch` sees the
-            kept epochs once more: the process may have died before it was heard, and it may decide by all of them.
+        backup_path: a local folder or ``gs://`` prefix. The state after each epoch is kept there (on ``gs://``: at most
+            every 15 s), and a training with the same arguments goes on from it. The file stays: remove the folder when
+            the result is safe. On resuming `on_epoch` sees the kept epochs once more: the process may have died before
+            it was heard, and it may decide by all of them.
         on_epoch: called after each epoch (and its backup); False stops.
 
     Raises:

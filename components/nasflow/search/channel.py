@@ -4,12 +4,20 @@ study's key (multiprocessing's HMAC challenge). Nothing is ever unpickled.
 
 import contextlib
 import json
+import os
+import socket
+import struct
 import threading
-from multiprocessing.connection import Client, Connection
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, answer_challenge, deliver_challenge
 from typing import Any
 
 Address = str | tuple[str, int]
 """A path of a Unix socket, or (host, port)."""
+
+_GREETING_SECONDS = 20
+_SILENT_SECONDS = 60
+"""A machine that acknowledges nothing for so long is gone. Workers send a beat every 5 s, so that this is noticed."""
 
 
 class Channel:
@@ -54,7 +62,40 @@ def dial(address: Address, key: bytes) -> Channel:
         OSError: nobody listens.
         multiprocessing.AuthenticationError: another key.
     """
-    return Channel(Client(address, authkey=key))
+    connection = Client(address, authkey=key)
+    if not isinstance(address, str) and hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        _set(connection, socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, struct.pack("i", _SILENT_SECONDS * 1000))
+    return Channel(connection)
+
+
+def greet(connection: Any, key: bytes) -> tuple[Channel, Any]:
+    """The listener's side of `dial`: the key is proved both ways, then the first message, a hello, is read; all within
+    20 s, so that somebody who connects and says nothing holds no place.
+
+    Raises:
+        multiprocessing.AuthenticationError: another key.
+        EOFError, OSError: gone, or silent.
+        ValueError: no hello.
+    """
+    try:
+        _set(connection, socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _GREETING_SECONDS, 0))
+        deliver_challenge(connection, key)
+        answer_challenge(connection, key)
+        channel = Channel(connection)
+        kind, content = channel.receive()
+        if kind != "hello":
+            raise ValueError(f"expected a hello, got {kind}")
+        _set(connection, socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 0))
+    except (AuthenticationError, EOFError, OSError, ValueError):
+        connection.close()
+        raise
+    return channel, content
+
+
+def _set(connection: Any, level: int, option: int, value: bytes) -> None:
+    """An option of the socket that is below a connection, which has no method for it."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as below:
+        below.setsockopt(level, option, value)
 
 
 def parse_address(text: str) -> Address:

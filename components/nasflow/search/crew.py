@@ -15,7 +15,7 @@ class Lost:
 
     trial_id: str
     how: str
-    """As in ``signal 9``."""
+    """As in ``signal 9``, ``told to end by SIGTERM``."""
     blameless: bool
     """It was told to end (SIGTERM: a preemption), so the trial is not to blame."""
 

@@ -6,6 +6,7 @@
     worker → search   {"epoch": Report}                      after each epoch; it waits for the answer:
     search → worker   {"go_on": why not}                     empty: the trial goes on
     worker → search   {"beat": {}}                           every 5 s, also inside an epoch: it lives
+    worker → search   {"leaving": why}                       it was told to end (a preemption), and does so
     worker → search   {"refused": why}                       it cannot work with the setup, and ends
     worker → search   {"ended": Outcome}                     then it waits for the next job, or
     search → worker   {"bye": {}}                            ends
@@ -48,7 +49,7 @@ class Setup:
     dataset_uri: str | None = None
     """The Dataset document, for a worker that cannot see `tensors_path`."""
     backups_path: str | None = None
-    """Folder where trainings keep their epochs; None: a killed trial starts again."""
+    """Folder or ``gs://`` prefix where trainings keep their epochs; None: a killed trial starts again."""
     weights_path: str | None = None
     """Folder where the ends of trainings are kept for others to start from; None: nowhere."""
 

@@ -9,93 +9,34 @@ its `Launcher`'s business. A launcher for pods (an Indexed Job whose pods run ``
 import contextlib
 import dataclasses
 import logging
-import os
 import secrets
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Listener, Pipe, wait
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from nasflow.core.errors import NasflowError, UserError
-from nasflow.search.channel import Address, Channel
+from nasflow.search.channel import Address, Channel, greet
 from nasflow.search.crew import Lost
 from nasflow.search.job import Job, Outcome, Report, Setup, dump, parse
+from nasflow.search.launcher import Handle, Launcher
 from nasflow.search.trial import Decide
 
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 120.0
 """A worker that was not heard for so long is dead, whatever its process looks like; it beats every 5 s."""
-_START_SECONDS = 300.0
+START_SECONDS = 300.0
+"""A worker that has not dialled in for so long never will."""
 _POLL_SECONDS = 0.5
 _KILL_SECONDS = 10.0
 _STARTS_IN_VAIN = 3
 _GROWTH_MB = 2000.0
 """A worker that has grown by so much since its first trial is replaced before it has run `recycle` trials."""
-
-
-class Handle(Protocol):
-    """A worker process, from outside."""
-
-    def poll(self) -> int | None:
-        """Its exit code (negative: the signal), or None while it lives. A launcher that cannot know returns None: then
-        only the lease tells."""
-
-    def kill(self) -> None:
-        """Ends it at once; nothing happens if it has ended."""
-
-
-class Launcher(Protocol):
-    """Where workers come from."""
-
-    def start(self, index: int, address: Address, key: bytes) -> Handle:
-        """Makes a worker number `index` dial in there."""
-
-
-class LocalProcesses:
-    """On this machine: CPU threads divided, a GPU each, in turn."""
-
-    def __init__(self, *, threads: int, gpus: Sequence[str]) -> None:
-        self._threads, self._gpus = threads, tuple(gpus)
-
-    def start(self, index: int, address: Address, key: bytes) -> Handle:
-        """See `Launcher`."""
-        where = address if isinstance(address, str) else ":".join(map(str, address))
-        command = [sys.executable, "-m", "nasflow.search.worker", "--connect", where, "--index", str(index), "--owned"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=self.environment(index))
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died at once: `poll` tells
-            process.stdin.write(key.hex().encode() + b"\n")
-            process.stdin.flush()
-        return process
-
-    def environment(self, index: int) -> dict[str, str]:
-        """Of worker number `index`. What the user has set stays."""
-        threads = str(self._threads)
-        defaults = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads, "OMP_NUM_THREADS": threads}
-        changes = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        if self._gpus:
-            changes["CUDA_VISIBLE_DEVICES"] = self._gpus[index % len(self._gpus)]
-        return {**defaults, **os.environ, **changes}
-
-
-def visible_gpus() -> tuple[str, ...]:
-    """What ``CUDA_VISIBLE_DEVICES`` may name here: what it names already, else all that the driver lists."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return tuple(each for each in named.split(",") if each not in ("", "-1"))
-    try:
-        return tuple(str(number) for number, _ in enumerate(sorted(Path("/proc/driver/nvidia/gpus").iterdir())))
-    except OSError:
-        return ()
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -121,18 +62,33 @@ class Pool:
         recycle: int,
         address: Address | None = None,
         lease_seconds: float = LEASE_SECONDS,
+        start_seconds: float = START_SECONDS,
+        bury_seconds: float = _KILL_SECONDS,
     ) -> None:
-        """Starts to listen; workers are started with their first trial. `address`: left out, a Unix socket."""
+        """Starts to listen; workers are started with their first trial.
+
+        Args:
+            setup: What their trials share.
+            launcher: Where they come from.
+            size: How many at most.
+            recycle: Trials of one worker.
+            address: Where they dial in; left out, a Unix socket.
+            lease_seconds: See `LEASE_SECONDS`.
+            start_seconds: See `START_SECONDS`.
+            bury_seconds: How long one that was dismissed may take to end before it is killed; 0: nobody waits.
+        """
         self.size = size
         self._setup, self._launcher, self._recycle, self._lease = setup, launcher, recycle, lease_seconds
+        self._patience, self._bury_seconds = start_seconds, bury_seconds
         self._folder = tempfile.mkdtemp(prefix="nasflow-")
         self._key = secrets.token_bytes(32)
-        self._listener = Listener(address or f"{self._folder}/search", authkey=self._key)
+        self._listener = Listener(address or f"{self._folder}/search", backlog=size + 8)
         self._workers: dict[int, _Worker] = {}
         self._leaving: list[Handle] = []
         self._in_vain = 0
         self._arrivals, self._doorbell = Pipe(duplex=False)
         self._arrived: list[tuple[int, int, Channel]] = []
+        self._ringing = threading.Lock()
         threading.Thread(target=self._accept, name="worker-door", daemon=True).start()
 
     def start(self, job: Job) -> None:
@@ -167,22 +123,25 @@ class Pool:
         for worker in list(self._workers.values()):
             self._dismiss(worker, kill=worker.job is not None)
         for handle in self._leaving:
-            _bury(handle)
+            self._bury(handle)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _accept(self) -> None:
         while True:
             try:
-                channel = Channel(self._listener.accept())
-                kind, content = channel.receive()
-                if kind != "hello":
-                    raise ValueError(f"expected a hello, got {kind}")
-                self._arrived.append((int(content["index"]), int(content["pid"]), channel))
-                self._doorbell.send_bytes(b"!")
-            except (AuthenticationError, EOFError, ValueError, KeyError, ConnectionError) as error:
-                logger.warning("a worker that dialled in was turned away: %s: %s", type(error).__name__, error)
+                connection = self._listener.accept()
             except OSError:  # closed
                 return
+            threading.Thread(target=self._greet, args=(connection,), name="worker-greeting", daemon=True).start()
+
+    def _greet(self, connection: Any) -> None:
+        try:
+            channel, content = greet(connection, self._key)
+            self._arrived.append((int(content["index"]), int(content["pid"]), channel))
+            with self._ringing:
+                self._doorbell.send_bytes(b"!")
+        except (AuthenticationError, EOFError, ValueError, KeyError, OSError) as error:
+            logger.warning("a worker that dialled in was turned away: %s: %s", type(error).__name__, error)
 
     def _welcome(self) -> None:
         self._arrivals.recv_bytes()
@@ -208,7 +167,7 @@ class Pool:
             with contextlib.suppress(OSError):  # it is missed at the next look
                 worker.channel.send("job", dump(worker.job))
 
-    def _hear(self, worker: _Worker, decide: Decide) -> Outcome | None:
+    def _hear(self, worker: _Worker, decide: Decide) -> Outcome | Lost | None:
         assert worker.channel is not None
         kind, content = worker.channel.receive()
         worker.heard = time.monotonic()
@@ -223,6 +182,8 @@ class Pool:
                     logger.debug("worker %d: replaced after %d trials", worker.index, worker.done)
                     self._dismiss(worker)
                 return outcome
+            case "leaving":
+                return self._lose(worker, str(content), blameless=True)
             case "refused":
                 raise UserError(str(content))
         return None  # a beat
@@ -233,7 +194,7 @@ class Pool:
             code, silent = worker.handle.poll(), time.monotonic() - worker.heard
             if code is not None and (worker.channel is None or not worker.channel.connection.poll()):
                 lost = self._lose(worker, f"signal {-code}" if code < 0 else f"exit code {code}")
-            elif silent > (self._lease if worker.channel is not None else _START_SECONDS):
+            elif silent > (self._lease if worker.channel is not None else self._patience):
                 lost = self._lose(worker, f"not heard for {silent:.0f} s")
             else:
                 continue
@@ -241,11 +202,11 @@ class Pool:
                 return lost
         return None
 
-    def _lose(self, worker: _Worker, how: str) -> Lost | None:
-        """Buries a worker; None where it had no trial."""
+    def _lose(self, worker: _Worker, how: str, *, blameless: bool = False) -> Lost | None:
+        """Buries a worker; None where it had no trial. `blameless`: it was told to end."""
         connected, job = worker.channel is not None, worker.job
         self._dismiss(worker, kill=True)
-        code = worker.handle.poll()
+        code = None if blameless else worker.handle.poll()
         if code is not None and code < 0:
             how = f"signal {-code}"
         if not connected:
@@ -257,7 +218,7 @@ class Pool:
                 )
         if job is None:
             return None
-        return Lost(trial_id=job.trial_id, how=how, blameless=code == -signal.SIGTERM or not connected)
+        return Lost(trial_id=job.trial_id, how=how, blameless=blameless or code == -signal.SIGTERM or not connected)
 
     def _dismiss(self, worker: _Worker, *, kill: bool = False) -> None:
         """Lets a worker go; or kills it, and waits: nobody may write where its trial's next attempt does."""
@@ -268,15 +229,16 @@ class Pool:
             self._leaving.append(worker.handle)
         else:
             worker.handle.kill()
-            _bury(worker.handle)
+            self._bury(worker.handle)
         if worker.channel is not None:
             worker.channel.close()
 
-
-def _bury(handle: Handle) -> None:
-    """Waits for the end of a process; kills it where it takes its time."""
-    deadline = time.monotonic() + _KILL_SECONDS
-    while handle.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    if handle.poll() is None:
-        handle.kill()
+    def _bury(self, handle: Handle) -> None:
+        """Waits for the end of a process; kills it where it takes its time."""
+        if not self._bury_seconds:
+            return
+        deadline = time.monotonic() + self._bury_seconds
+        while handle.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if handle.poll() is None:
+            handle.kill()

@@ -2,7 +2,16 @@
 
 from typing import Self
 
-from nasflow.core.spec import ConstraintsSection, ExperimentSpec, Metric, Objective, SearchSection, Section, Task
+from nasflow.core.spec import (
+    ConstraintsSection,
+    ExperimentSpec,
+    LauncherSection,
+    Metric,
+    Objective,
+    SearchSection,
+    Section,
+    Task,
+)
 
 
 class SearchSpec(Section):
@@ -29,6 +38,23 @@ class SearchSpec(Section):
             metric=experiment.metric,
             objectives=experiment.objectives if len(experiment.objectives) > 1 else (),
             constraints=experiment.constraints,
-            search=experiment.search,
+            search=experiment.search.model_copy(update={"launcher": _placed(experiment)}),
             seed=experiment.seed,
         )
+
+
+def _placed(experiment: ExperimentSpec) -> LauncherSection:
+    """The launcher with what it takes from `resources`: pods get one accelerator each."""
+    launcher, resources = experiment.search.launcher, experiment.resources
+    if launcher.kind == "process":
+        return launcher
+    theirs = resources.accelerator and resources.accelerator.model_copy(update={"count": 1})
+    accelerator = launcher.accelerator or theirs
+    return launcher.model_copy(
+        update={
+            "accelerator": accelerator,
+            "cpu": launcher.cpu or resources.cpu,
+            "memory": launcher.memory or resources.memory,
+            "image": launcher.image or (resources.image("trainer-gpu") if accelerator else None),
+        }
+    )

@@ -1,5 +1,6 @@
 """The search: Dataset → Search. What it has done so far is the ledger; a killed search goes on from it."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -13,7 +14,7 @@ import numpy as np
 from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
 from nasflow.core.errors import NasflowError
 from nasflow.core.metrics import check_metric, maximised
-from nasflow.core.spec import COSTS, SearchSection
+from nasflow.core.spec import COSTS, LauncherSection, SearchSection
 from nasflow.core.storage import is_local, local_path
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.reader import read, read_transform
@@ -61,9 +62,9 @@ def run(spec: SearchSpec, *, dataset: Dataset, work_dir: str, output: str) -> Se
 
 
 def _identity(spec: SearchSpec) -> SearchSpec:
-    """What the step's place is named by: how many processes do the work does not make it another search, so one that
-    was killed may go on with fewer."""
-    same = {"workers": 1, "recycle": SearchSection().recycle}
+    """What the step's place is named by: how many workers do the work, and where, does not make it another search, so
+    one that was killed may go on with fewer, or elsewhere."""
+    same = {"workers": 1, "recycle": SearchSection().recycle, "launcher": LauncherSection()}
     return spec.model_copy(update={"search": spec.search.model_copy(update=same)})
 
 
@@ -95,7 +96,7 @@ def _produce(
     oracle = make_oracle(spec.search.strategy, study, settings=spec.search.settings, tie=tie)
     if done := len(study.ledger.records):
         logger.info("search goes on: %d trials in the ledger, %.0f s spent", done, study.ledger.seconds)
-    _search(spec, place, study, oracle, tensors=tensors, dataset_uri=dataset.uri)
+    _search(spec, place, study, oracle, tensors=tensors, dataset=dataset)
     front: Front | None = None
     if spec.objectives:
         selection, front = select_front(study.ledger.records, spec.objectives)
@@ -119,13 +120,14 @@ def _produce(
 
 
 def _search(
-    spec: SearchSpec, place: Place, study: Study, oracle: Any, *, tensors: Mapping[str, Tensors], dataset_uri: str
+    spec: SearchSpec, place: Place, study: Study, oracle: Any, *, tensors: Mapping[str, Tensors], dataset: Dataset
 ) -> None:
     """Runs the trials that are left."""
     from nasflow.models.device import available_cpus
     from nasflow.search.crew import Alone, Crew, Relay
     from nasflow.search.engine import Engine
-    from nasflow.search.pool import LocalProcesses, Pool, visible_gpus
+    from nasflow.search.launcher import LocalProcesses, visible_gpus
+    from nasflow.search.pool import Pool
     from nasflow.search.shared import Data, write
     from nasflow.search.stopping import Stopping
     from nasflow.search.weights import Weights
@@ -142,11 +144,12 @@ def _search(
         validation=section.validation,
         runtime=section.runtime,
         patience=section.stopping.patience,
-        dataset_uri=dataset_uri,
-        backups_path=str(local_path(place.at("trials"))) if local else None,
+        dataset_uri=dataset.uri,
+        backups_path=place.at("trials"),
         weights_path=None if weights is None else str(weights.folder),
     )
-    with tempfile.TemporaryDirectory(prefix="nasflow-tensors-") as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nasflow-tensors-"))
 
         def processes() -> Crew:
             write(data, Path(folder))
@@ -155,9 +158,36 @@ def _search(
             shared = dataclasses.replace(setup, tensors_path=folder)
             return Pool(shared, launcher, size=section.workers, recycle=section.recycle)
 
-        crew = processes() if section.workers > 1 else Relay(Alone(setup, data), processes, after=section.recycle)
+        crew: Crew
+        if section.launcher.kind == "kubernetes":
+            crew = _pods(section, setup, place, dataset, stack)
+        elif section.workers > 1:
+            crew = processes()
+        else:
+            crew = Relay(Alone(setup, data), processes, after=section.recycle)
         stopping = Stopping(study, section.stopping) if section.stopping.median or section.stopping.curve else None
         Engine(study, oracle, crew, setup, weights=weights, stopping=stopping).run()
+
+
+def _pods(section: SearchSection, setup: Setup, place: Place, dataset: Dataset, stack: contextlib.ExitStack) -> Any:
+    """A pool whose workers are pods; `stack` ends them."""
+    from nasflow.search.cluster_jobs import KubernetesJobs
+    from nasflow.search.cluster_workers import ClusterWorkers
+    from nasflow.search.pool import Pool
+
+    workers = ClusterWorkers(section.launcher, KubernetesJobs.connect(), place_uri=place.uri, size=section.workers)
+    stack.callback(workers.close)
+    # The document may be a file of this pod alone (Kubeflow downloads it); what it names is where all can read it.
+    copy = dataset.copy_to(place.at("dataset"))
+    return Pool(
+        dataclasses.replace(setup, dataset_uri=copy.uri),
+        workers,
+        size=section.workers,
+        recycle=section.recycle,
+        address=workers.address,
+        start_seconds=section.launcher.start_minutes * 60,
+        bury_seconds=0.0,
+    )
 
 
 def open_study(spec: SearchSpec, dataset: Dataset, place: Place, earlier: Sequence[Search] = ()) -> Study:

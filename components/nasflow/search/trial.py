@@ -10,7 +10,6 @@ import gc
 import logging
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from nasflow.core.errors import NasflowError, OutOfMemoryError, TrialFailedError
 from nasflow.core.metrics import maximised
 from nasflow.core.workspace import cpu_seconds
 from nasflow.data.tensors import Tensors
+from nasflow.models.backup import forget
 from nasflow.models.build import build
 from nasflow.models.fit import Epoch, Extras, Fitted, fit_with
 from nasflow.models.latency import of_network
@@ -220,7 +220,7 @@ def quiet_and_frozen() -> Iterator[None]:
 def forget_backups(setup: Setup, trial_id: str) -> None:
     """Removes the epochs of a trial that has ended."""
     if setup.backups_path is not None:
-        shutil.rmtree(Path(setup.backups_path, trial_id), ignore_errors=True)
+        forget(f"{setup.backups_path}/{trial_id}")
 
 
 def resident_mb() -> float:

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any
 from nasflow.core.artifacts import Candidate, Dataset, External, Model, Search
 from nasflow.core.errors import DocumentError, NasflowError, TrialFailedError
 from nasflow.core.provenance import provenance
-from nasflow.core.storage import is_local, local_path, storage_for
+from nasflow.core.storage import storage_for
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.golden import read_golden
 from nasflow.data.reader import read, read_schema, read_transform
@@ -162,19 +161,15 @@ class _Training:
             seed=seed,
             validation=validation,
             metric=self._spec.metric if validation is not None else None,
-            backup_path=self._backup_path(name),
+            backup_path=self._place.at("backup", name),
         )
         return model, [Point(epoch=epoch.number, loss=epoch.loss, score=_number(epoch.score)) for epoch in epochs]
 
-    def _backup_path(self, name: str) -> str | None:
-        """Where a killed training goes on; on an object store an epoch in progress is not kept, finished runs are."""
-        uri = self._place.at("backup", name)
-        return str(local_path(uri)) if is_local(uri) else None
-
     def _forget(self, name: str) -> None:
         """Removes the backup of a training whose result is safe."""
-        if path := self._backup_path(name):
-            shutil.rmtree(path, ignore_errors=True)
+        from nasflow.models.backup import forget
+
+        forget(self._place.at("backup", name))
 
     def _assert_served_within(self, folder: Path) -> None:
         """Measures the bundle, where its size or latency is limited.

@@ -20,8 +20,9 @@ from nasflow.search import step
 from nasflow.search.channel import dial
 from nasflow.search.crew import Lost
 from nasflow.search.job import Job, Outcome, Report, Setup, dump, parse
+from nasflow.search.launcher import LocalProcesses
 from nasflow.search.ledger import Ledger
-from nasflow.search.pool import LocalProcesses, Pool
+from nasflow.search.pool import Pool
 from nasflow.search.shared import Data, data_of, mapped, write
 from nasflow.search.spec import SearchSpec
 

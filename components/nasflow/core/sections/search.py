@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from nasflow.core.sections._base import Count, Section
+from nasflow.core.sections.resources import AcceleratorSection
 
 
 class ConstraintsSection(Section):
@@ -96,6 +97,40 @@ class RuntimeSection(Section):
     """Training steps in one call of TensorFlow. `auto`: as many as 64 MB of rows hold."""
 
 
+class LauncherSection(Section):
+    """Where a search's workers run. No part of what a search is: it may be changed between two attempts."""
+
+    kind: Literal["process", "kubernetes"] = "process"
+    """`process`: processes on the search's own machine. `kubernetes`: pods of one Indexed Job, on the nodes of
+    `accelerator`. The search task itself then needs no accelerator, and must run in the cluster with the rights of
+    `manifests/components/search-workers`. A worker that is preempted loses no more than the epoch in hand (on `gs://`:
+    and 15 seconds); its trial waits for the next free worker."""
+    accelerator: AcceleratorSection | None = None
+    """`kubernetes`: a worker's GPU and nodes; left out: those of `resources.accelerator`, one GPU for each worker."""
+    cpu: str | None = None
+    """`kubernetes`: CPU request and limit of a worker; left out: `resources.cpu`."""
+    memory: str | None = None
+    """`kubernetes`: memory request and limit of a worker; left out: `resources.memory`."""
+    image: str | None = None
+    """`kubernetes`: a worker's image; left out: `PREFIX/trainer-gpu` with an accelerator, else the search's own."""
+    service_account: str | None = None
+    """`kubernetes`: a worker's service account, which reads and writes the work dir; left out: the search task's own.
+    Workers are given no token for the Kubernetes API."""
+    port: Annotated[int, Field(ge=1024, le=65535)] = 7077
+    """`kubernetes`: where the search listens for its workers; a NetworkPolicy must let them in."""
+    start_minutes: Annotated[float, Field(gt=0)] = 30.0
+    """`kubernetes`: so long may a pod wait for its node (a pool that grows from nothing takes minutes)."""
+
+    @model_validator(mode="after")
+    def _one_each(self) -> Self:
+        if self.accelerator is not None and self.accelerator.count != 1:
+            raise ValueError(
+                f"accelerator.count must be 1, got {self.accelerator.count}: a trial trains on one GPU; "
+                "raise search.workers instead"
+            )
+        return self
+
+
 class SearchSection(Section):
     """How the architecture is searched."""
 
@@ -132,9 +167,11 @@ class SearchSection(Section):
     budget: BudgetSection = BudgetSection()
     """Trials, hours, epochs."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
-    """Processes on this machine that train trials side by side. CPU threads and GPUs are divided among them. With more
-    than one, which points are suggested depends on the order in which trials end. May be changed between two attempts
-    at a search."""
+    """Processes that train trials side by side: on this machine, where CPU threads and GPUs are divided among them, or
+    where `launcher` says. With more than one, which points are suggested depends on the order in which trials end. May
+    be changed between two attempts at a search."""
+    launcher: LauncherSection = LauncherSection()
+    """Where they run."""
     recycle: Annotated[int, Field(ge=1)] = 25
     """A worker process is replaced after so many trials: TensorFlow keeps some memory of each. With one worker and no
     more trials than this in the budget the trials run inside the search's own process."""
