@@ -6,6 +6,11 @@ two bundles that its pods can read and an image of the server that its nodes can
     NASFLOW_TEST_NAMESPACE=nasflow-test NASFLOW_TEST_IMAGE=REGISTRY/server:VERSION \
     NASFLOW_TEST_BUNDLES='gs://BUCKET/a gs://BUCKET/b' make test-cluster
 
+A search with workers in pods needs a work dir that pods read and write, and an image of the trainer:
+
+    NASFLOW_TEST_TRAINER=REGISTRY/trainer:VERSION NASFLOW_TEST_WORK_DIR=gs://BUCKET/test NASFLOW_TEST_ACCOUNT=ACCOUNT \
+    NASFLOW_TEST_DATASET=gs://BUCKET/DATASET     # preprocess's document of sample:digits, its shards in the bucket
+
 Nothing is created outside the namespace; InferenceServices that the tests made are deleted with the tester's rights.
 """
 

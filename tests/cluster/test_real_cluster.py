@@ -1,6 +1,8 @@
 """What only a real API server and a real KServe controller can say; see conftest.py for what it takes."""
 
+import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,73 @@ def test_the_runners_role_is_enough(cluster, kubectl):
     for verb in VERBS:
         asked = ("auth", "can-i", verb, "inferenceservices.serving.kserve.io", "--as", who, "-n", cluster.namespace)
         assert kubectl(*asked).stdout.strip() == "yes", verb
+
+
+def test_the_api_server_accepts_the_job_of_a_searchs_workers(kubectl, cluster):
+    """Server-side: podFailurePolicy and backoffLimitPerIndex are checked there, beyond any schema."""
+    golden = Path(__file__).resolve().parents[1] / "contract/goldens/search_workers.yaml"
+    job = yaml.safe_load(golden.read_text())
+    del job["metadata"]["ownerReferences"]  # that pod does not exist
+    given = ("--dry-run=server", "--namespace", cluster.namespace, "-o", "yaml", "-f", "-")
+    made = yaml.safe_load(kubectl("create", *given, input=yaml.safe_dump(job)).stdout)
+    assert made["spec"]["backoffLimitPerIndex"] == job["spec"]["backoffLimitPerIndex"]
+    assert made["spec"]["podFailurePolicy"] == job["spec"]["podFailurePolicy"]
+
+
+def test_a_search_whose_workers_are_pods(kubectl, cluster, name):
+    """The search step in a pod, two workers in pods of its Job, one of which is deleted on the way; nothing is left."""
+    needed = ("NASFLOW_TEST_TRAINER", "NASFLOW_TEST_WORK_DIR", "NASFLOW_TEST_ACCOUNT", "NASFLOW_TEST_DATASET")
+    if missing := [each for each in needed if each not in os.environ]:
+        pytest.skip(f"{', '.join(missing)} not set")
+    image, work_dir, account, dataset = (os.environ[each] for each in needed)
+    work_dir = f"{work_dir.rstrip('/')}/{name}"
+    keys = {
+        "search": {
+            "strategy": "random",
+            "workers": 2,
+            "budget": {"trials": 6, "epochs": 20},
+            "launcher": {"kind": "kubernetes", "cpu": "1", "memory": "3G"},
+        },
+        "task": "image_classification",
+        "data": {"train": "sample:digits", "label": "target"},
+    }
+    command = f"python -m nasflow.search --spec /tmp/e.yaml --work-dir {work_dir} --dataset {dataset}"
+    script = f"echo '{json.dumps(keys)}' > /tmp/e.yaml\n{command} --output {work_dir}/output"
+    overrides = {
+        "spec": {
+            "serviceAccountName": account,
+            "containers": [
+                {
+                    "name": "main",
+                    "image": image,
+                    "command": ["sh", "-ec", script],
+                    "resources": {"requests": {"cpu": "1", "memory": "3G"}},
+                }
+            ],
+        }
+    }
+    space = ("--namespace", cluster.namespace)
+    kubectl("run", name, "--image", image, "--restart=Never", "--labels=nasflow.dev/role=search",
+            "--overrides", json.dumps(overrides), *space)  # fmt: skip
+    try:
+        workers = ("get", "pods", "-l", "nasflow.dev/role=search-worker", "-o", "name", *space)
+        wait_for(lambda: len(kubectl(*workers).stdout.split()) >= 2)
+        wait_for(lambda: "trial 1:" in kubectl("logs", name, *space).stdout)
+        kubectl("delete", kubectl(*workers).stdout.split()[0], "--wait=false", *space)  # as a preemption does
+        phase = ("get", "pod", name, "-o", "jsonpath={.status.phase}", *space)
+        wait_for(lambda: kubectl(*phase).stdout in ("Succeeded", "Failed"))
+        assert kubectl(*phase).stdout == "Succeeded", kubectl("logs", name, *space).stdout
+        wait_for(lambda: not kubectl(*workers).stdout.split())
+        assert not kubectl("get", "jobs", "-l", "nasflow.dev/role=search-worker", "-o", "name", *space).stdout
+    finally:
+        kubectl("delete", "pod", name, "--ignore-not-found", "--wait=false", *space)
+
+
+def wait_for(condition, seconds=1800):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "never happened"
+        time.sleep(2)
 
 
 def test_first_canary_promotion_and_rollback(cluster, bundles, name):
