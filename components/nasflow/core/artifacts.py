@@ -267,9 +267,13 @@ class Model(Document):
     task: str
     architecture_id: str
     parameters: int
+    """Of all members, as `flops`."""
     flops: int
     seed: int
+    """Of the first member; the next ones have the numbers after it."""
     epochs: int
+    members: int = 1
+    """Networks whose mean the model answers with."""
     seed_scores: tuple[float, ...]
     """The objective on validation, one a seed of the chosen architecture, before the refit on train + validation."""
     bundle_uri: str

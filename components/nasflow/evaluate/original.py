@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from nasflow.core.artifacts import Dataset, Model, Original
 from nasflow.core.errors import NasflowError, TrialFailedError
 from nasflow.core.spec import Metric
-from nasflow.core.storage import is_local, local_path
 from nasflow.core.workspace import Place
 from nasflow.data.reader import read, read_transform
 from nasflow.data.tensors import Tensors
@@ -39,6 +38,7 @@ def predictions(dataset: Dataset, model: Model, test: Tensors, place: Place) -> 
         IncomparableError: the test rows differ, or the architecture does not fit the original columns.
     """
     from nasflow.models.build import build
+    from nasflow.models.ensemble import mean_of
     from nasflow.models.fit import fit
     from nasflow.models.predict import predict
     from nasflow.spaces.architecture import Architecture
@@ -57,21 +57,23 @@ def predictions(dataset: Dataset, model: Model, test: Tensors, place: Place) -> 
         raise IncomparableError(f"the Model was made by {model.producer}, which kept no architecture; train it again")
     architecture = Architecture.from_json(model.json("architecture.json"))
     learned = read(original, "train").join(read(original, "validation"))
-    backup = place.at("backup", "original")
+    networks = []
     try:
-        network = build(architecture, transform.inputs, transform.output, seed=model.seed)
-        fit(
-            network,
-            architecture.recipe,
-            learned,
-            output=transform.output,
-            epochs=model.epochs,
-            seed=model.seed,
-            backup_path=str(local_path(backup)) if is_local(backup) else None,
-        )
+        for number in range(model.members):
+            network = build(architecture, transform.inputs, transform.output, seed=model.seed + number)
+            fit(
+                network,
+                architecture.recipe,
+                learned,
+                output=transform.output,
+                epochs=model.epochs,
+                seed=model.seed + number,
+                backup_path=place.at("backup", "original", str(number)),
+            )
+            networks.append(network)
     except (TrialFailedError, NasflowError, ValueError) as error:
         raise IncomparableError(f"the architecture cannot learn from the original columns ({error})") from error
-    return np.asarray(predict(network, rows, transform.output))
+    return np.asarray(predict(mean_of(networks), rows, transform.output))
 
 
 def sentences(found: Original, metric: Metric) -> list[str]:

@@ -28,6 +28,7 @@ def report(
         "parameters": model.parameters,
         "floating-point operations an example": model.flops,
         "epochs": model.epochs,
+        "networks, whose mean it answers with": model.members,
         "seed": model.seed,
     }
     sections = [("Model", html.facts(facts))]

@@ -66,17 +66,19 @@ class _Training:
         }
         choice = choose(spec.metric, scores) if runs else Choice(candidate=0, seed=0, judged=())
         candidate, seed = self._candidates[choice.candidate], spec.seed + choice.seed
-        model, curve = self._refit(choice.candidate, seed)
+        assert_counted_within(spec, candidate)
+        model, curves = self._refit(choice.candidate, seed)
         assert_within(spec, candidate, trainable_parameters(model))
         bundle = self._export(model)
         self._forget("refit")
         document = Model(
             task=spec.task,
             architecture_id=candidate.architecture_id,
-            parameters=candidate.parameters,
-            flops=candidate.flops,
+            parameters=candidate.parameters * spec.train.members,
+            flops=candidate.flops * spec.train.members,
             seed=seed,
             epochs=self._epochs,
+            members=spec.train.members,
             seed_scores=tuple(scores[choice.candidate]) if runs else (),
             bundle_uri=self._place.at("bundle"),
             bundle=bundle,
@@ -88,12 +90,13 @@ class _Training:
             "judged": [_number(value) for value in choice.judged],
             "chosen": {"candidate": choice.candidate, "architecture_id": candidate.architecture_id, "seed": seed},
             "seed_runs": [run.model_dump(mode="json") for _, run in sorted(runs.items())],
-            "refit": [point.model_dump(mode="json") for point in curve],
+            "refit": [point.model_dump(mode="json") for point in curves[0]],
+            "members": [[point.model_dump(mode="json") for point in curve] for curve in curves],
         }
         files = {
             "training.json": json.dumps(training, indent=1).encode(),
             "architecture.json": json.dumps(self._architectures[choice.candidate].to_json(), indent=1).encode(),
-            "report.html": report(document, spec, choice=choice, runs=runs, refit=curve),
+            "report.html": report(document, spec, choice=choice, runs=runs, refit=curves[0]),
         }
         return document, files
 
@@ -137,9 +140,21 @@ class _Training:
             curve=tuple(curve),
         )
 
-    def _refit(self, place: int, seed: int) -> tuple[Any, list[Point]]:
-        logger.info("train: refit on train + validation, %d epochs, seed %d", self._epochs, seed)
-        return self._fit(place, seed, "refit", self._train.join(self._validation), None)
+    def _refit(self, place: int, seed: int) -> tuple[Any, list[list[Point]]]:
+        """The model and the curve of each member; those that were trained before a kill are not trained again."""
+        from nasflow.models.ensemble import mean_of
+
+        models, curves = list[Any](), list[list[Point]]()
+        for number in range(self._spec.train.members):
+            logger.info(
+                "train: refit on train + validation, %d epochs, seed %d, network %d of %d",
+                *(self._epochs, seed + number, number + 1, self._spec.train.members),
+            )
+            rows = self._train.join(self._validation)
+            model, curve = self._fit(place, seed + number, f"refit/{number}", rows, None)
+            models.append(model)
+            curves.append(curve)
+        return mean_of(models), curves
 
     def _fit(
         self, place: int, seed: int, name: str, rows: Tensors, validation: Tensors | None
@@ -238,15 +253,27 @@ def assert_within(spec: TrainSpec, candidate: Candidate, parameters: int) -> Non
     Raises:
         NasflowError: it has another number of parameters than its candidate, or breaks a limit.
     """
-    if parameters != candidate.parameters:
+    members = spec.train.members
+    if parameters != candidate.parameters * members:
         raise NasflowError(
-            f"train: the model has {parameters} parameters, the search counted {candidate.parameters} for "
+            f"train: the model has {parameters} parameters, the search counted {members} × {candidate.parameters} for "
             f"{candidate.architecture_id}: a defect of nasflow"
         )
-    for name, value in (("parameters", parameters), ("flops", candidate.flops)):
+    assert_counted_within(spec, candidate)
+
+
+def assert_counted_within(spec: TrainSpec, candidate: Candidate) -> None:
+    """Before anything is trained.
+
+    Raises:
+        NasflowError: all members together break a limit.
+    """
+    members = spec.train.members
+    fix = "lower train.members" if members > 1 else "run the search again"
+    for name, value in (("parameters", candidate.parameters * members), ("flops", candidate.flops * members)):
         limit = getattr(spec.constraints, name)
         if limit is not None and value > limit:
-            raise NasflowError(f"train: {name} is {value}, constraints.{name} allows {limit}; run the search again")
+            raise NasflowError(f"train: {name} is {value}, constraints.{name} allows {limit}; {fix}")
 
 
 def _number(value: float | None) -> float | None:

@@ -336,7 +336,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def spec(launcher, *, epochs=150, trials=4, workers=2):
+def spec(launcher, *, epochs=60, trials=4, workers=2):
     search = SearchSection(
         strategy="random",
         workers=workers,

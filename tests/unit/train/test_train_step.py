@@ -89,6 +89,44 @@ def test_one_candidate_with_one_seed_is_trained_once(tmp_path):
     assert not list((tmp_path / "w").rglob("seed_runs.jsonl"))
 
 
+def test_members_together_must_keep_the_limits_and_nothing_is_trained_before(tmp_path, monkeypatch):
+    data = made_data.dataset(tmp_path, sizes=(20, 15, 15))
+    search = made_data.search(tmp_path, data)
+    count = search.candidates[0].parameters
+    spec = _spec(
+        train=TrainSection(seeds=1, members=3, epochs=1), constraints=ConstraintsSection(parameters=3 * count - 1)
+    )
+    monkeypatch.setattr("nasflow.models.fit.fit", _dies)
+    with pytest.raises(
+        NasflowError, match=f"parameters is {3 * count}, .* allows {3 * count - 1}; lower train.members"
+    ):
+        step.run(spec, dataset=data, search=search, work_dir=str(tmp_path / "w"), output=str(tmp_path / "m"))
+
+
+@pytest.mark.slow
+def test_a_model_of_two_members_answers_with_their_mean(tmp_path):
+    """Of logits: the members' probabilities multiplied, rooted, and divided by their sum."""
+    data = made_data.dataset(tmp_path)
+    search = made_data.search(tmp_path, data)
+
+    def trained(name, *, seed=0, members=1):
+        spec = _spec(train=TrainSection(seeds=1, members=members, epochs=2), seed=seed)
+        return step.run(
+            spec, dataset=data, search=search, work_dir=str(tmp_path / name), output=str(tmp_path / name / "m")
+        )
+
+    def answers(model):
+        return np.array(json.loads(Path(model.bundle["golden.json"].uri).read_text())["predictions"])
+
+    both, (one, two) = trained("both", members=2), (trained(f"s{seed}", seed=seed) for seed in (0, 1))
+    product = np.sqrt(answers(one) * answers(two))
+    np.testing.assert_allclose(answers(both), product / product.sum(axis=1, keepdims=True), atol=1e-6)
+    assert np.abs(answers(one) - answers(two)).max() > 1e-3
+    assert (both.members, both.parameters, both.flops) == (2, 2 * one.parameters, 2 * one.flops)
+    assert [len(curve) for curve in both.json("training.json")["members"]] == [2, 2]
+    assert "network.onnx" in both.bundle
+
+
 def test_finished_seed_runs_are_not_repeated(tmp_path, monkeypatch):
     from nasflow.models import export
 
@@ -148,10 +186,10 @@ step.run(TrainSpec.model_validate_json(sys.argv[3]), dataset=Dataset.read(folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["seed-0-1", "refit"])
+@pytest.mark.parametrize("moment", ["seed-0-1", "refit/1"])
 def test_killed_and_started_again_gives_the_same_model(tmp_path, moment):
     made_data.search(tmp_path, made_data.dataset(tmp_path))
-    spec = _spec(train=TrainSection(seeds=2, candidates=1, epochs=80)).model_dump_json()
+    spec = _spec(train=TrainSection(seeds=2, candidates=1, epochs=80, members=2)).model_dump_json()
 
     def start(work):
         return subprocess.Popen([sys.executable, "-c", _RUN, str(tmp_path), str(tmp_path / work), spec])

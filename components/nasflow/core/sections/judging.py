@@ -14,6 +14,9 @@ class TrainSection(Section):
     """Each candidate is trained with so many seeds; mean − standard deviation on validation chooses."""
     candidates: Annotated[int, Field(ge=1, le=10)] = 1
     """How many of the search's best are compared."""
+    members: Annotated[int, Field(ge=1, le=10)] = 1
+    """Networks of the chosen architecture in the model, trained with different seeds; it answers with their mean. As
+    many times the parameters, the size and the time of a prediction: limits count all of them."""
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Epochs of a final training; left out: 1.5 × those of a trial."""
 
