@@ -36,14 +36,14 @@ POD = {
 
 
 class FakeJobs:
-    """`processes=False`: pods stay Pending. `mount`: where the search's pod has its claim."""
+    """`processes=False`: pods stay Pending. `mount`: where the search's pod has its claim. `logs`: what pods say."""
 
-    def __init__(self, *, mount="/work", processes=True, env=None):
+    def __init__(self, *, mount="/work", processes=True, env=None, logs=None):
         self.pod = copy.deepcopy(POD)
         self.pod["spec"]["containers"][1]["volumeMounts"][0]["mountPath"] = str(mount)
         self.jobs, self.made, self.deleted = {}, [], []
         self._pods, self._names = [], itertools.count()
-        self._processes, self._env = processes, env or {}
+        self._processes, self._env, self._logs = processes, env or {}, logs
         self._lock = threading.RLock()
         self._running = True
         threading.Thread(target=self._control, daemon=True).start()
@@ -133,7 +133,15 @@ class FakeJobs:
                 if not gone and not here and index not in status["succeeded"]:
                     template = spec["template"]
                     self._pods.append(
-                        _Pod(name, index, template, next(self._names), env=self._env, start=self._processes)
+                        _Pod(
+                            name,
+                            index,
+                            template,
+                            next(self._names),
+                            env=self._env,
+                            start=self._processes,
+                            logs=self._logs,
+                        )
                     )
 
     def _count(self, job, pod):
@@ -161,7 +169,7 @@ class FakeJobs:
 
 
 class _Pod:
-    def __init__(self, job, index, template, number, *, env, start):
+    def __init__(self, job, index, template, number, *, env, start, logs):
         self.job, self.index, self.name = job, index, f"{job}-{index}-{number:05d}"
         self.labels = {
             **template["metadata"]["labels"],
@@ -174,7 +182,8 @@ class _Pod:
         words = [sys.executable if w == "python" else w.replace("$(JOB_COMPLETION_INDEX)", str(index)) for w in words]
         given = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **env}
         given |= {"JOB_COMPLETION_INDEX": str(index)}
-        self.process = subprocess.Popen(words, env=given, start_new_session=True) if start else None
+        said = logs.open("ab") if logs else None
+        self.process = subprocess.Popen(words, env=given, stderr=said, start_new_session=True) if start else None
 
     @property
     def alive(self):

@@ -4,6 +4,7 @@ that is faked after Kubernetes' documentation."""
 import dataclasses
 import json
 import logging
+import re
 import signal
 import socket
 import subprocess
@@ -368,16 +369,16 @@ def wait_for(condition, seconds=240):
 @pytest.mark.slow
 def test_a_search_in_pods_outlives_a_preemption_and_finds_what_processes_find(table, tmp_path, monkeypatch):
     work = tmp_path / "work"
-    jobs = FakeJobs(mount=tmp_path, env={"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"})
+    logs = tmp_path / "pods.log"
+    jobs = FakeJobs(mount=tmp_path, env={"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"}, logs=logs)
     monkeypatch.setattr(KubernetesJobs, "connect", lambda: jobs)
     launcher = PODS.model_copy(update={"port": free_port()})
     hit = []
 
     def weather():
         """Preempts the worker of a trial that is through some epochs, then takes another one's power."""
-        found = wait_for(lambda: list(work.glob("search/*/trials/*/0/epoch.npz")))
-        trial_id = found[0].parent.parent.name
-        hit.extend([trial_id, jobs.preempt(0).code])
+        wait_for(lambda: list(work.glob("search/*/trials/0000/0/epoch.npz")))  # the first one's trial
+        hit.append(jobs.preempt(0).code)
         wait_for(lambda: any(r.status == "completed" for r in ledger(work).records))
         wait_for(lambda: list(work.glob("search/*/trials/*/0/epoch.npz")))
         wait_for(lambda: len(jobs.alive()) == 2)
@@ -390,14 +391,16 @@ def test_a_search_in_pods_outlives_a_preemption_and_finds_what_processes_find(ta
     finally:
         storm.join(60)
         jobs.close()
-    assert hit[1] == 143
+    assert hit == [143]
+    assert re.search(r"training goes on after epoch [1-9]\d* of 60", logs.read_text())
     assert len(jobs.made) == 1
     assert jobs.jobs == {}  # the search took its Job with it
     assert jobs.alive() == []
     assert not list(work.glob("search/*/meeting.json"))
     events = [json.loads(line) for line in next(work.glob("search/*/ledger.jsonl")).read_text().splitlines()]
     again = [each for each in events if each["event"] == "again"]
-    assert again
+    assert again[0]["trial_id"] == "0000"
+    assert again[0]["seconds"] > 0
     assert {each["died"] for each in again} == {""}  # nobody's fault
     assert [r.deaths for r in ledger(work).records] == [0] * 4
 
