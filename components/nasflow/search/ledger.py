@@ -78,6 +78,8 @@ class Record:
     """Wall-clock, over all attempts at this trial."""
     cpu_seconds: float = 0.0
     """Of the attempt that ended it."""
+    ended_seconds: float | None = None
+    """Wall-clock seconds of searching when it ended; None where its ledger does not say."""
     message: str = ""
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     """One entry an epoch: number, loss, score, seconds."""
@@ -275,6 +277,7 @@ class Ledger:
         self._end(record.trial_id)
 
     def _end(self, trial_id: str) -> None:
+        self._records[trial_id].ended_seconds = self._elapsed
         self._ended.append(trial_id)
         self._done.add(trial_id)
         self._steps.append(("ended", trial_id))

@@ -8,7 +8,7 @@ import abc
 import dataclasses
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +25,7 @@ from nasflow.search.ledger import Origin, Record
 from nasflow.search.limits import Draft
 from nasflow.search.study import Study
 from nasflow.spaces.parameters import key
-from nasflow.strategies._base import Strategy, Suggestion
+from nasflow.strategies._base import Strategy, Suggestion, Trace
 from nasflow.strategies.novelty import can_be_listed
 from nasflow.strategies.registry import check_strategy, get_strategy
 
@@ -78,6 +78,10 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
     def preset_control(self) -> Mapping[str, Any]:
         """Keras Tuner's own values for a preset's trial."""
         return {}
+
+    def view(self) -> Sequence[Trace]:
+        """What the strategy tells of itself."""
+        return ()
 
     def populate_space(self, trial_id: str) -> Response:
         """See `keras_tuner.Oracle`; called by `create_trial`, under its lock."""
@@ -241,6 +245,11 @@ class StrategyOracle(LedgerOracle):
             return None
         shrunk = self.feasible(draft.values, study.rng())
         return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk", **more)
+
+    def view(self) -> Sequence[Trace]:
+        """Of a strategy that has a `view`."""
+        view = getattr(self._strategy, "view", None)
+        return view(self.study.parameters, self.study.history) if view is not None else ()
 
     def _fresh(self, rng: np.random.Generator) -> Mapping[str, Any] | None:
         """The first suggestion that no worker is busy with. A strategy knows only what has ended; it is asked for one

@@ -114,7 +114,7 @@ def _produce(
     files = {
         "architectures.json": _architectures(study, selection),
         "trials.json": _json(rows_of(study.ledger.records, spec.metric)),
-        "report.html": report(document, study, selection, transform.inputs, rows),
+        "report.html": report(document, study, selection, transform.inputs, rows, traces=oracle.view()),
     }
     return document, files
 

@@ -112,6 +112,17 @@ class Strategy(Protocol):
         """
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What a strategy tells of itself in the report. One that has a method `view(parameters, history)` returns such."""
+
+    name: str
+    told: str
+    """What the values mean, in one or two sentences."""
+    values: tuple[float, ...]
+    """One after each trial that it has learnt from."""
+
+
 def ranked(history: Iterable[Result]) -> list[Result]:
     """The completed results that have a score, best first; the earlier one first where scores are equal."""
     scored = [result for result in history if result.status == "completed" and result.score is not None]

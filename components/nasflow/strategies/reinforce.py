@@ -1,7 +1,8 @@
 """Reinforcement learning: a controller that writes a point gene by gene, trained on the scores."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydantic import Field
 
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Choice, Parameter
-from nasflow.strategies._base import Positive, Result, Share, Suggestion
+from nasflow.strategies._base import Positive, Result, Share, Suggestion, Trace
 from nasflow.strategies.novelty import Novelty
 
 _CLIP = 3.0
@@ -54,6 +55,22 @@ class Reinforce:
     def policy(self, parameters: tuple[Parameter, ...], history: Sequence[Result]) -> "Policy":
         """The controller after the whole history."""
         policy = Policy(parameters, self.bins)
+        for _ in self._learn(policy, history):
+            pass
+        return policy
+
+    def view(self, parameters: tuple[Parameter, ...], history: Sequence[Result]) -> list[Trace]:
+        """How certain the controller has become."""
+        policy = Policy(parameters, self.bins)
+        values = tuple(policy.entropy() for _ in self._learn(policy, history))
+        told = (
+            "the mean entropy of the controller's softmaxes, 1 where every value is as likely as the others, 0 where "
+            "it has made up its mind. If it falls to 0 early, raise settings.entropy or lower settings.rate."
+        )
+        return [Trace(name="Controller entropy", told=told, values=values)] if values else []
+
+    def _learn(self, policy: "Policy", history: Sequence[Result]) -> Iterator[None]:
+        """Trains the policy; stops for a moment after each result that it has learnt from."""
         scores: list[float] = []
         mean, average, squares = 0.0, 0.0, 0.0
         for result in history:
@@ -74,7 +91,7 @@ class Reinforce:
                 advantage = min(max((reward - average) / deviation, -_CLIP), _CLIP)
                 policy.learn(result.values, rate=self.rate, advantage=advantage, entropy=self.entropy)
             average = self.baseline * average + (1 - self.baseline) * reward
-        return policy
+            yield
 
 
 class Policy:
@@ -122,6 +139,23 @@ class Policy:
     def probabilities(self, name: str, parent_arm: int = 0) -> NDArray[np.float64]:
         """Of a parameter's arms, given its parent's."""
         return _softmax(self.logits[self._row[name] + parent_arm][None])[0, : self._arms[name]]
+
+    def entropy(self) -> float:
+        """The mean over the genes of their softmax's entropy, each of its own maximum, 0–1. A child's rows count by how
+        likely the policy makes their parent's arms; a gene that has one arm only has no say."""
+        p = _softmax(self.logits)
+        log = np.log(np.where(p > 0, p, 1.0))
+        rows = -(p * log).sum(axis=1)
+        likely: dict[str, NDArray[np.float64]] = {}
+        found = []
+        for parameter in self._parameters:
+            first, arms = self._row[parameter.name], self._arms[parameter.name]
+            contexts = likely[parameter.when.parent] if parameter.when else np.ones(1)
+            own = slice(first, first + len(contexts))
+            likely[parameter.name] = contexts @ p[own, :arms]
+            if arms > 1:
+                found.append(float(contexts @ rows[own]) / math.log(arms))
+        return sum(found) / len(found) if found else 0.0
 
     def _context(self, name: str, arms: Mapping[str, int]) -> int:
         when = self._by_name[name].when
