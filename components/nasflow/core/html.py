@@ -26,6 +26,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Markup:
     return Markup(_template().table(columns, rows))  # noqa: S704  # rendered with autoescape
 
 
+def folded(summary: str, body: Markup) -> Markup:
+    """Something long that opens when its summary is clicked."""
+    return Markup("<details><summary>{}</summary>{}</details>").format(summary, body)
+
+
 def paragraph(text: str) -> Markup:
     """Escaped text."""
     return Markup("<p>{}</p>").format(text)

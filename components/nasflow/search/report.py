@@ -73,7 +73,10 @@ def report(
         ("Why this one", html.paragraph(f"{_sentence(selection.reason)} {_CAUTION}")),
         *report_progress.sections(records, study, best),
         ("The architecture", drawing(architecture, _DRAWING, inputs=inputs, output=study.output)),
-        ("Its layers", html.table(*_layers(architecture, inputs, study))),
+        (
+            "Its layers",
+            html.folded(f"{len(architecture.nodes)} layers", html.table(*_layers(architecture, inputs, study))),
+        ),
         ("Its recipe", html.table(["setting", "value"], _recipe(architecture))),
         *report_ancestry.sections(records, selection.order, study.metric),
         *report_front.sections(search, records),
@@ -163,7 +166,7 @@ def _layers(architecture: Architecture, inputs: InputSpec, study: Study) -> tupl
         measured = measure(node, [shapes[source] for source in node.inputs], inputs, study.output)
         shapes[node.name] = measured.shape
         settings = ", ".join(f"{name} {value}" for name, value in node.settings.items())
-        shape = " × ".join(map(str, measured.shape))
+        shape = "\u00a0×\u00a0".join(map(str, measured.shape))
         rows.append(
             [node.name, node.op, settings or None, ", ".join(node.inputs) or None, shape, measured.parameters or None]
         )

@@ -77,7 +77,7 @@ def test_a_search_publishes_its_document_and_is_reused(table, tmp_path, caplog):
     assert {trial["generation"] for trial in trials} >= {0, 1}
     page = search.file("report.html").decode()
     assert search.candidates[0].architecture_id in page
-    assert page.count("<svg") == 3  # scores over trials, the architecture, learning curves
+    assert page.count("<svg") == 4  # scores over trials, the architecture, learning curves, all choices at once
     lines = [record for record in caplog.records if hasattr(record, "trial")]
     assert [record.trial for record in lines] == [1, 2, 3, 4, 5]
     assert re.fullmatch(
