@@ -6,6 +6,7 @@ index by chance alone (its mean is about (bins − 1)(1/n + 1/m)), therefore a f
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from nasflow.data.tail_probabilities import chi_square, kolmogorov
 
 BINS = 10
 TOP = 20
@@ -122,21 +125,17 @@ def compare(name: str | None, first: Any, second: Any) -> Drift:
 
 def kolmogorov_smirnov(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
     """Largest difference of the distribution functions of finite numbers, and its p-value by Kolmogorov's limit
-    (conservative for small samples and ties). `scipy.special` only: `scipy.stats` takes 0.7 s to import."""
-    from scipy import special
-
+    (conservative for small samples and ties)."""
     a, b = np.sort(first), np.sort(second)
     both = np.concatenate([a, b])
     below = np.searchsorted(a, both, side="right") / len(a) - np.searchsorted(b, both, side="right") / len(b)
     statistic = float(np.abs(below).max())
-    return statistic, float(special.kolmogorov(statistic * np.sqrt(len(a) * len(b) / (len(a) + len(b)))))
+    return statistic, kolmogorov(statistic * math.sqrt(len(a) * len(b) / (len(a) + len(b))))
 
 
 def homogeneity(first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[float, float]:
     """χ² statistic and p-value of counts in the same bins; (0, 1) where fewer than two bins have rows. Bins that
     expect fewer than five rows are joined (Cochran 1954), else the p-value means nothing."""
-    from scipy import special
-
     table = np.stack([first, second])[:, (first + second) > 0].astype(np.float64)
     rows = table.sum(axis=1)
     if not rows.all():
@@ -148,7 +147,7 @@ def homogeneity(first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[fl
         return 0.0, 1.0
     expected = np.outer(rows, table.sum(axis=0)) / rows.sum()
     statistic = float((np.square(table - expected) / expected).sum())
-    return statistic, float(special.chdtrc(table.shape[1] - 1, statistic))
+    return statistic, chi_square(statistic, table.shape[1] - 1)
 
 
 def drifted(found: Sequence[Drift]) -> list[Drift]:

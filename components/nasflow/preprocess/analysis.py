@@ -153,7 +153,7 @@ class Analysis:
             self.pixels.update(images)
             if images.shape[1] * images.shape[2] <= _PICTURE_PIXELS:
                 labels = rows.labels
-                _offer(self.pictures, ranks, lambda wanted: [(labels[r], images[r].tolist()) for r in wanted])
+                _offer(self.pictures, ranks, lambda wanted: [(labels[r], images[r].copy()) for r in wanted])
 
     def park(self, folder: str, number: int) -> None:
         """Leaves the fingerprints of this part, the `number`th, below `folder`: the rest is small."""
@@ -222,8 +222,8 @@ class Analysis:
             ),
             frames=self.inspection.frames(),
             near=self.near.found(),
-            pictures=self.pictures.items,
-            golden=[GoldenRow(row=row, label=label) for row, label in self.golden.items if row is not None],
+            pictures=[(label, picture.tolist()) for label, picture in self.pictures.items],
+            golden=[GoldenRow(row=_listed(row), label=label) for row, label in self.golden.items if row is not None],
         )
 
 
@@ -270,8 +270,13 @@ def _golden_row(rows: CleanRows, row: int, kinds: Mapping[str, Kind]) -> tuple[d
     return None if too_big else values, answer
 
 
+def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Images as nested lists: of the rows that are kept in the end, because a list takes a hundred times the memory."""
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in row.items()}
+
+
 def _json_safe(value: Any, kind: Kind | None) -> Any:
-    """As a client would send it."""
+    """As a client would send it, but for images."""
     if value is None or isinstance(value, str):
         if kind == "list":
             return value.split(LIST_SEPARATOR) if value else []
@@ -281,7 +286,7 @@ def _json_safe(value: Any, kind: Kind | None) -> Any:
     if kind == "vector":
         return [element if math.isfinite(element) else None for element in value.tolist()]
     if isinstance(value, np.ndarray):
-        return value.tolist()
+        return value.copy()  # an image; see `_listed`
     if kind == "datetime":
         return iso_text(float(value))
     return float(value) if math.isfinite(value) else None

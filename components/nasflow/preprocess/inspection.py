@@ -192,7 +192,7 @@ def sampled(rows: CleanRows, texts: frozenset[str]) -> pa.Table:
         kind = pa.binary(THUMBNAIL * THUMBNAIL)
         columns[IMAGE] = pa.FixedSizeBinaryArray.from_buffers(kind, rows.rows, [None, flat])
     columns[LABEL] = rows.labels.text() if isinstance(rows.labels, Codes) else pa.array(rows.labels)
-    columns[FILE] = pa.array([rows.batch.file(int(place)) for place in rows.kept], pa.string())
+    columns[FILE] = rows.batch.files_of(rows.kept)
     columns[ROW] = pa.array(np.asarray(rows.batch.rows)[rows.kept])
     return pa.table(columns)
 

@@ -186,6 +186,6 @@ def _table(rows: CleanRows, chosen: NDArray[np.int64]) -> pa.Table:
     flat = pa.py_buffer(np.ascontiguousarray(shrunken(rows.images[chosen])).reshape(-1))
     pictures = pa.FixedSizeBinaryArray.from_buffers(pa.binary(HEIGHT * WIDTH), len(chosen), [None, flat])
     kept = rows.kept[chosen]
-    files = pa.array([rows.batch.file(place) for place in kept.tolist()], pa.string())
+    files = rows.batch.files_of(kept)
     numbers = pa.array(np.asarray(rows.batch.rows)[kept])
     return pa.table({"picture": pictures, "fingerprint": rows.fingerprints[chosen], "file": files, "row": numbers})

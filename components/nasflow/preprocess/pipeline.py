@@ -1,5 +1,7 @@
 """The two Beam pipelines. What crosses a stage boundary is small: work items, findings, names of shards. The data is
 read twice, inside the DoFns, because a fan-out would hold all of it in memory (measured: 4 GB instead of 0.3).
+
+`beam.Create` spreads its elements over the workers by itself: a `Reshuffle` behind it would be the second.
 """
 
 import dataclasses
@@ -252,7 +254,7 @@ def survey(reading: Reading, uri: str, engine: Engine) -> Cuts | None:
     items = [item for item in reading.items() if item.role == "train"]
 
     def build(pipeline: beam.Pipeline, progress: Progress) -> None:
-        begun = pipeline | beam.Create(items) | beam.Reshuffle() | beam.ParDo(Begin(progress))
+        begun = pipeline | beam.Create(items) | beam.ParDo(Begin(progress))
         parts = begun | beam.ParDo(_Survey(reading, progress))
         groups = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
         merged = groups | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))
@@ -273,7 +275,7 @@ def analyse(reading: Reading, uri: str, engine: Engine) -> Summary:
     groups = list(enumerate(reading.groups()))
 
     def build(pipeline: beam.Pipeline, progress: Progress) -> None:
-        parts = pipeline | beam.Create(groups) | beam.Reshuffle() | beam.ParDo(_Analyse(reading, uri, progress))
+        parts = pipeline | beam.Create(groups) | beam.ParDo(_Analyse(reading, uri, progress))
         if len(groups) > _MERGED_TOGETHER:
             parts = parts | "Group" >> beam.GroupByKey() | beam.Map(lambda group: (0, (group[0], _merge(group[1]))))
         merged = parts | "All" >> beam.GroupByKey() | "Merge" >> beam.Map(lambda group: _merge(group[1]))
@@ -301,7 +303,6 @@ def transform(
         results = (
             pipeline
             | beam.Create(items)
-            | beam.Reshuffle()
             | beam.ParDo(_Transform(reading, spec, data_uri, progress))
             | beam.Map(lambda result: (0, result))
         )

@@ -123,7 +123,7 @@ def collected(
     parts = list(elements)
 
     def build(pipeline: beam.Pipeline, progress: Progress) -> None:
-        begun = pipeline | beam.Create(parts) | beam.Reshuffle() | beam.ParDo(Begin(progress))
+        begun = pipeline | beam.Create(parts) | beam.ParDo(Begin(progress))
         keyed = begun | beam.ParDo(work(progress)) | beam.Map(lambda result: (0, result))
         keyed | beam.GroupByKey() | "Write" >> beam.Map(lambda group: _write(uri, sorted(dict(group[1]).items())))
 

@@ -10,7 +10,7 @@ from typing import Any
 from nasflow.core.artifacts import SPLITS, Dataset
 from nasflow.core.errors import DataError, NasflowError, TryAgainError
 from nasflow.core.spec import OptimiseSection
-from nasflow.core.storage import storage_for
+from nasflow.core.storage import is_local, local_path, storage_for
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.golden import GOLDEN_ROWS, Golden
 from nasflow.data.schema import Schema
@@ -20,6 +20,7 @@ from nasflow.preprocess.doubts import Doubts, doubt_findings
 from nasflow.preprocess.findings import weightiest_first
 from nasflow.preprocess.plan import Plan, make_plan
 from nasflow.preprocess.sources.find import Sources, find
+from nasflow.preprocess.sources.inflated import inflated
 from nasflow.preprocess.spec import PreprocessSpec
 from nasflow.preprocess.split_keys import shown
 from nasflow.preprocess.split_survey import Cuts
@@ -45,8 +46,10 @@ def run(spec: PreprocessSpec, *, work_dir: str, output: str) -> Dataset:
     fingerprints = sources.fingerprints()
 
     def produce(place: Place) -> tuple[Dataset, Mapping[str, bytes]]:
-        with _unchanged(sources, fingerprints):
-            return _produce(spec, sources, place, earlier)
+        here = spec.preprocess.runner == "local" and is_local(place.uri)
+        copies = inflated(sources, local_path(place.at("work"))) if here else contextlib.nullcontext(sources)
+        with _unchanged(sources, fingerprints), copies as found:
+            return _produce(spec, found, place, earlier)
 
     return run_once(
         "preprocess",
@@ -95,6 +98,7 @@ def _produce(
     from nasflow.preprocess import pipeline  # Beam takes seconds to import: only where it runs
     from nasflow.preprocess.engine import Engine
 
+    lean.begun()
     engine = Engine(spec.preprocess)
     engine.check_places([place.uri, *(file for source in sources.by_role.values() for file in source.files)])
 

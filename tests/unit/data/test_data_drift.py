@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasflow.data.drift import Bins, Drift, bins_of, compare, drifted, homogeneity, kolmogorov_smirnov, psi
+from nasflow.data.tail_probabilities import chi_square, kolmogorov
 
 _COUNTS = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=12)
 
@@ -104,3 +105,19 @@ def test_thirty_rows_of_the_same_distribution_are_no_drift() -> None:
 def test_bins_survive_json() -> None:
     bins = bins_of(np.array([0.1, 0.2, 0.30000000000000004]))
     assert Bins(edges=tuple(float(repr(edge)) for edge in bins.edges)) == bins
+
+
+def test_tail_probabilities_are_scipys() -> None:
+    """From p-values near 1 to those near 1e-200, and of more degrees than a table of texts has."""
+    from scipy import special
+
+    statistics = np.array([1e-9, 0.1, 0.5, 1.0, 3.0, 10.0, 30.0, 100.0, 500.0, 900.0])
+    for degrees in (1, 2, 3, 4, 9, 20, 21, 500, 1_001):
+        found = [chi_square(float(statistic), degrees) for statistic in statistics]
+        assert found == pytest.approx(special.chdtrc(degrees, statistics).tolist(), rel=1e-11, abs=0)
+    places = np.linspace(0.05, 6, 120)
+    assert [kolmogorov(float(place)) for place in places] == pytest.approx(
+        special.kolmogorov(places).tolist(), rel=1e-12, abs=0
+    )
+    assert (chi_square(0.0, 3), kolmogorov(0.0)) == (1.0, 1.0)
+    assert chi_square(1e5, 2) == 0.0  # e^-50000

@@ -20,7 +20,7 @@ from nasflow.preprocess.spec import PreprocessSpec
 step.run(PreprocessSpec.model_validate_json(sys.argv[1]), work_dir=sys.argv[2], output=sys.argv[3])
 print(" ".join(sorted({name.partition(".")[0] for name in sys.modules})))
 """
-UNUSED = {"pandas", "matplotlib", "pymongo", "bson", "sklearn", "tensorflow", "keras"}
+UNUSED = {"pandas", "matplotlib", "pymongo", "bson", "sklearn", "scipy", "tensorflow", "keras"}
 
 
 @pytest.mark.slow
@@ -43,6 +43,15 @@ def test_a_local_run_imports_nothing_that_it_does_not_use(tmp_path: Path, kind: 
     assert {"apache_beam", "pyarrow"} <= loaded
     assert not loaded & UNUSED
     assert "bson" not in done.stderr
+
+
+def test_a_process_collects_no_garbage_before_it_works() -> None:
+    probe = (
+        "import gc, sys; from nasflow.preprocess import __main__, lean; before = gc.isenabled(), gc.get_freeze_count();"
+        "lean.begun(); print(before, gc.isenabled(), gc.get_freeze_count() > 10_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout == "(False, 0) True True\n"
 
 
 def test_missing_text_is_empty_text() -> None:

@@ -17,6 +17,7 @@ from nasflow.preprocess.sources import csv_blocks
 from nasflow.preprocess.sources._base import RowBatch
 from nasflow.preprocess.sources.arrays import ArrayTable
 from nasflow.preprocess.sources.find import Sources, find
+from nasflow.preprocess.sources.inflated import inflated
 
 TABLE: Task = "tabular_classification"
 IMAGES: Task = "image_classification"
@@ -127,6 +128,46 @@ def test_idx_with_labels_beside_it(tmp_path: Path) -> None:
     plan = _plan(tmp_path / "train-images-idx3-ubyte.gz", IMAGES)
     assert plan.image is not None
     assert (plan.image.target_height, plan.image.target_width, plan.image.channels) == (4, 5, 1)
+
+
+def test_gzipped_idx_is_inflated_once(tmp_path: Path) -> None:
+    images = np.arange(3 * 4 * 5).reshape(3, 4, 5)
+    file = tmp_path / "train-images-idx3-ubyte.gz"
+    _idx(file, images)
+    _idx(tmp_path / "train-labels-idx1-ubyte.gz", np.array([7, 8, 9]))
+    plain = _sources(file, IMAGES)
+    (expected,) = _batches(plain)
+    with inflated(plain, tmp_path / "work") as sources:
+        file.write_bytes(b"not gzip any more")
+        (batch,) = _batches(sources)
+        assert batch.columns.equals(expected.columns)
+        assert batch.files == (str(file),)
+        assert sources.train.files == plain.train.files
+    assert list((tmp_path / "work").iterdir()) == []
+    unzipped = _sources(_unzipped(tmp_path), IMAGES)
+    with inflated(unzipped, tmp_path / "none") as sources:
+        assert sources is unzipped
+    assert not (tmp_path / "none").exists()
+
+
+def _unzipped(folder: Path) -> Path:
+    _idx(folder / "t10k-images-idx3-ubyte", np.zeros((2, 4, 4)))
+    _idx(folder / "t10k-labels-idx1-ubyte", np.zeros(2))
+    return folder / "t10k-images-idx3-ubyte"
+
+
+def test_a_damaged_gzip_is_named_before_it_is_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    file = tmp_path / "images-idx3-ubyte.gz"
+    _idx(tmp_path / "labels-idx1-ubyte.gz", np.zeros(300))
+    for damage in (lambda data: data[:-20], lambda data: data[:-3], lambda data: data[:5000] + b"\0" + data[5001:]):
+        _idx(file, rng.integers(0, 256, (300, 8, 8)))
+        file.write_bytes(damage(file.read_bytes()))
+        plain = _sources(file, IMAGES)
+        said = r"images-idx3-ubyte\.gz: (a damaged gzip file|truncated).*copy it again"
+        with pytest.raises(DataError, match=said), inflated(plain, tmp_path / "work") as sources:
+            _batches(sources)
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_image_folders(tmp_path: Path) -> None:

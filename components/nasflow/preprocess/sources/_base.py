@@ -50,6 +50,12 @@ class RowBatch:
         """The file of a row of this batch."""
         return self.files[0] if len(self.files) == 1 else self.files[row]
 
+    def files_of(self, rows: NDArray[np.int64]) -> pa.Array:
+        """Arrow strings: the files of some rows of this batch."""
+        if len(self.files) == 1:
+            return pa.repeat(self.files[0], len(rows))
+        return pa.array([self.files[row] for row in rows.tolist()], pa.string())
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Want:

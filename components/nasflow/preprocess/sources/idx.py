@@ -50,6 +50,8 @@ class IdxSource:
     files: tuple[str, ...]
     """Images, labels."""
     label: str
+    copy: str | None = None
+    """A local file with what is inside the gzipped images, where there is one; see `sources.inflated`."""
     form: str = "IDX"
     kind: Literal["table", "image"] = "image"
     text: bool = False
@@ -69,7 +71,7 @@ class IdxSource:
         with _open(labels) as handle:
             answers = _exactly(handle, _dimensions(handle, labels, 1)[0], labels)
         rows = max(1, _CHUNK_BYTES // (height * width))
-        with _open(images) as handle:
+        with _open(images, self.copy) as handle:
             _dimensions(handle, images, 3)
             for start in range(0, count, rows):
                 size = min(rows, count - start)
@@ -78,7 +80,7 @@ class IdxSource:
 
     def _header(self) -> tuple[int, int, int]:
         images, labels = self.files
-        with _open(images) as handle:
+        with _open(images, self.copy) as handle:
             count, height, width = _dimensions(handle, images, 3)
         with _open(labels) as handle:
             (answers,) = _dimensions(handle, labels, 1)
@@ -105,7 +107,11 @@ def _exactly(handle: IO[bytes], size: int, file: str) -> NDArray[np.uint8]:
 
 
 @contextlib.contextmanager
-def _open(file: str) -> Iterator[IO[bytes]]:
+def _open(file: str, copy: str | None = None) -> Iterator[IO[bytes]]:
+    if copy is not None:
+        with opened(copy) as plain:
+            yield plain
+        return
     with opened(file) as raw:
         try:
             if file.endswith(".gz"):
