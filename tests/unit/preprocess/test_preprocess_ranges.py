@@ -15,7 +15,7 @@ from nasflow.preprocess.sources import csv_blocks, json_lines, ranges
 from nasflow.preprocess.sources._base import Want
 from nasflow.preprocess.sources.csv_files import CsvSource
 from nasflow.preprocess.sources.json_lines import JsonLines
-from nasflow.preprocess.sources.ranges import IrregularError, record_ends
+from nasflow.preprocess.sources.ranges import IrregularError, last_end, record_ends
 
 WANT = Want(names=("n", "t"), numbers=frozenset({"n"}))
 _CELLS = st.sampled_from(["1", "2.5", "", "?", " 3", "x", 'say "hi"', "two\nlines", "a,b", 'end"\n', '"', "é"])
@@ -140,6 +140,16 @@ def test_quotation_marks_at_odd_places_leave_a_file_whole(tmp_path: Path, monkey
             record_ends(np.frombuffer(text, np.uint8), ",", quoted=False)
     ends, quoted = record_ends(np.frombuffer(b'"a\n""\n",1\nx,"\n', np.uint8), ",", quoted=False)
     assert (ends.tolist(), quoted) == ([10], True)
+
+
+def test_where_every_mark_was_looked_at_they_are_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = {b'1,"a"\n2,b\n': (10, False), b'1,"a\n': (0, True), b'1,a\n2,"b\n': (4, True), b"1,a\n2,b": (7, False)}
+    for text, expected in cases.items():
+        for regular in (False, True):
+            assert last_end(text, ",", quoted=False, regular=regular) == expected, text
+    assert last_end(b'x",1\n2,b\n', ",", quoted=True, regular=True) == (9, False)
+    monkeypatch.delattr(ranges, "record_ends")
+    assert last_end(b'1,"a"\n2,b\n', ",", quoted=False, regular=True) == (10, False)
 
 
 def test_json_lines_in_ranges_keep_their_line_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nasflow.preprocess.dead_letters import DeadLetter
 from nasflow.preprocess.sources._base import RowBatch, Want
 from nasflow.preprocess.sources.files import Stream
-from nasflow.preprocess.sources.ranges import IrregularError, chunks, record_ends
+from nasflow.preprocess.sources.ranges import IrregularError, chunks, last_end
 
 BLOCK_BYTES = 8 << 20
 _Broken = list[tuple[int, str, str]]
@@ -35,19 +35,19 @@ class BlockParser:
     missing: tuple[str, ...]
     """Texts that mean "no value"."""
 
-    def batches(self, handle: Any, first: int) -> Iterator[RowBatch]:
-        """All records behind the handle's place, which is the beginning of the record with the number `first`."""
+    def batches(self, handle: Any, first: int, *, regular: bool = False) -> Iterator[RowBatch]:
+        """All records behind the handle's place, which is the beginning of the record with the number `first`.
+
+        `regular`: somebody has looked at every quotation mark and line end (`ranges.record_ends`), and would have
+        raised; so they are only counted.
+        """
         rest, quoted = b"", False
         for chunk in chunks(handle, BLOCK_BYTES):
-            seen = np.frombuffer(chunk, np.uint8)
             try:
-                ends, quoted = record_ends(seen, self.delimiter, quoted=quoted)
+                end, quoted = last_end(chunk, self.delimiter, quoted=quoted, regular=regular)
             except IrregularError:
                 yield from self._streamed(rest + chunk, handle, first)
                 return
-            end = int(ends[-1]) if len(ends) else 0
-            if not chunk.endswith(b"\n") and not quoted:  # the file's last record
-                end = len(chunk)
             if not end:
                 rest += chunk
                 if len(rest) > BLOCK_BYTES:  # a value of many lines, or a quotation mark that was left open

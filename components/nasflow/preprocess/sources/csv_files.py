@@ -72,7 +72,7 @@ class CsvSource:
             elif self.options.header:
                 handle.readline(_HEADER_BYTES)
             section = Section(handle, piece.stop - handle.tell()) if piece.stop else handle
-            yield from parser.batches(section, piece.first_row)
+            yield from parser.batches(section, piece.first_row, regular=bool(piece.stop))
 
     def _ranges(self, file: str) -> list[Range] | None:
         plain = codecs.lookup(self.options.encoding).name in ("utf-8", "utf-8-sig") and not self.options.comment

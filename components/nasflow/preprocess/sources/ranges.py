@@ -69,6 +69,23 @@ def record_ends(chunk: NDArray[np.uint8], delimiter: str, *, quoted: bool) -> tu
     return lines + 1, quoted
 
 
+def last_end(chunk: bytes, delimiter: str, *, quoted: bool, regular: bool) -> tuple[int, bool]:
+    """The last of `record_ends` (0 where there is none; a last line without a line end ends with the chunk), and
+    whether the chunk ends inside quotation marks. What is known to be `regular` is not looked at closely.
+
+    Raises:
+        IrregularError: see `record_ends`; not where `regular`.
+    """
+    seen = np.frombuffer(chunk, np.uint8)
+    whole = chunk.endswith(b"\n")
+    if regular and whole and not quoted ^ (np.count_nonzero(seen == _QUOTE) & 1):
+        return len(chunk), False
+    ends, quoted = record_ends(seen, delimiter, quoted=quoted)
+    if not whole and not quoted:  # the file's last record
+        return len(chunk), quoted
+    return int(ends[-1]) if len(ends) else 0, quoted
+
+
 def _empty_records(chunk: NDArray[np.uint8], ends: NDArray[np.int64], start: int) -> int:
     """How many records hold nothing, which CSV passes over: of those that end at `ends`, the first begins at
     `start`."""
