@@ -89,7 +89,11 @@ def report(
         *_trials(records, study),
     ]
     if noted := [[record.trial_id, note] for record in records for note in record.notes]:
-        more = [[f"{len(noted) - _NOTES} more", "`nasflow trials --json` has them all"]] if len(noted) > _NOTES else []
+        more = (
+            [[f"{len(noted) - _NOTES} more", "nasflow trials FOLDER --json has them all"]]
+            if len(noted) > _NOTES
+            else []
+        )
         told = html.table(["trial", "what happened"], [*noted[:_NOTES], *more])
         sections.append(("To be read with care", told))
     return html.page(f"Search: {best.architecture_id}", lead, sections)
@@ -129,9 +133,7 @@ def _trials(records: Sequence[Record], study: Study) -> list[tuple[str, Markup]]
         return [("All trials", html.table(*_table(records, study)))]
     scored = [record for record in records if record.score is not None]
     best = sorted(scored, key=lambda r: r.score or 0.0, reverse=maximised(study.metric))[:_TABLE]
-    told = html.paragraph(
-        f"Of {len(records)} trials. All of them: `nasflow trials` on the folder of the run, or --csv."
-    )
+    told = html.paragraph(f"Of {len(records)} trials. All of them: nasflow trials FOLDER, on the folder of the run.")
     return [(f"The best {len(best)} trials", told + html.table(*_table(best, study)))]
 
 

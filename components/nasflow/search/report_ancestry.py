@@ -9,6 +9,7 @@ from nasflow.core import html
 from nasflow.search.ledger import Record
 
 _MOST_EDITS = 8
+_UNFOLDED = 12
 
 
 def sections(records: Sequence[Record], order: Sequence[Record], metric: str) -> list[tuple[str, Markup]]:
@@ -25,8 +26,10 @@ def sections(records: Sequence[Record], order: Sequence[Record], metric: str) ->
             f"The trial that is returned has no parents; this is the line of trial {bred.trial_id}, the best that has."
         )
     told += " With two parents the line follows the one that it shares more choices with."
-    columns = ["generation", "trial", metric, "parameters", "what changed"]
-    return [(heading, html.paragraph(told) + html.table(columns, rows))]
+    table = html.table(["generation", "trial", metric, "parameters", "what changed"], rows)
+    if len(rows) > _UNFOLDED:
+        table = html.folded(f"{len(rows)} generations", table)
+    return [(heading, html.paragraph(told) + table)]
 
 
 def line(records: Sequence[Record], last: Record) -> list[Record]:

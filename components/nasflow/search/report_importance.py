@@ -50,7 +50,8 @@ def sections(found: Importance | None, chosen: Sequence[Record], study: Study) -
         f"How much of the variance of {study.metric} over the whole space each choice explains alone, by functional "
         f"ANOVA over a random forest (Hutter et al. 2014) of the {found.trials} trials that were given {given} epochs; "
         "± is the standard deviation over its trees. What is missing to 100 % is explained by choices together, or is "
-        f"noise. On trials that they have not seen the trees explain {found.explained:.0%} of the variance.{caution}"
+        f"noise. On trials that they have not seen the trees explain {found.explained:.0%} of the variance.{caution} "
+        "A strategy's trials are no random sample: where it has hardly been, the trees guess, and ± is large."
     )
     parts = lead + html.table(*_table(found))
     if pairs := [pair for pair in found.pairs[:_PAIRS] if pair.share >= _NOTABLE]:
@@ -84,10 +85,9 @@ def _table(found: Importance) -> tuple[list[str], list[list[Any]]]:
     for gene in found.genes[:_LISTED]:
         more = [f"{gene.active:.0%} of points", f"{gene.where_active:.1%}"] if gene.active < 0.999 else ["always", None]
         rows.append([gene.name, _share(gene.share, gene.deviation), f"{gene.top_half:.1%}", *(more if seldom else [])])
-    if left := len(found.genes) - _LISTED:
+    if (left := len(found.genes) - _LISTED) > 0:
         rest = sum(gene.share for gene in found.genes[_LISTED:])
-        if left > 0:
-            rows.append([f"{left} others", f"{rest:.1%}", None, *([None, None] if seldom else [])])
+        rows.append([f"{left} others", f"{rest:.1%}", None, *([None, None] if seldom else [])])
     return columns, rows
 
 
@@ -143,8 +143,9 @@ def _bars(axes: Any, effect: Effect) -> None:
         every = math.ceil(len(effect.values) / 8)
         axes.set_xticks(places[::every], [_label(value) for value in effect.values[::every]])
         return
-    labels = [f"{_label(value)}\n({count})" for value, count in zip(effect.values, effect.trials, strict=True)]
     crowded = sum(len(_label(value)) for value in effect.values) > 30
+    between = " " if crowded else "\n"
+    labels = [f"{_label(value)}{between}({count})" for value, count in zip(effect.values, effect.trials, strict=True)]
     axes.set_xticks(list(places), labels, rotation=35 if crowded else 0, ha="right" if crowded else "center")
 
 
