@@ -1,8 +1,8 @@
 """V1 rows to raw columns without a call of our own for each value: what a client sends when all is well.
 
-Each kind of column has one entry in `_READERS`: the column's values as JSON has them → the array of
-`nasflow.data.raw.raw_batch`, or None where there is any doubt. In doubt, and for a kind without an entry,
-`raw_batch` reads that column one value at a time, and says which is wrong and why.
+Numbers are read together, as one matrix. Each other kind of column has one entry in `_READERS`: the column's values as
+JSON has them → the array of `nasflow.data.raw.raw_batch`, or None where there is any doubt. In doubt, and for a kind
+without an entry, `raw_batch` reads that column one value at a time, and says which is wrong and why.
 """
 
 import operator
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from nasflow.data.raw import raw_batch
 from nasflow.data.schema import Column, Schema
+from nasflow.serving.raw_columns import RawColumns
 
 Reader = Callable[[Sequence[Any], Column, Schema], NDArray[np.generic] | None]
 
 _NUMBERS = frozenset({float, int, type(None)})
+_NUMERIC = frozenset({"numeric", "integer"})
 _TEXTS: Mapping[type, Callable[[Any], str]] = {
     str: str,
     type(None): lambda _value: "",
@@ -32,12 +34,16 @@ class ColumnReader:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        self._readers = [(column, _READERS.get(column.kind)) for column in schema.columns]
+        numbers = [column for column in schema.columns if column.kind in _NUMERIC]
+        self._numbers = tuple(column.name for column in numbers)
+        self._readers = [(column, _READERS.get(column.kind)) for column in schema.columns if column not in numbers]
+        self._columns = [*numbers, *(column for column, _ in self._readers)]
         self._known = {column.name for column in schema.columns}
         self._allowed = self._known | set(schema.ignored)
-        names = [column.name for column in schema.columns]
-        one = operator.itemgetter(*names)
-        self._pick = one if len(names) > 1 else lambda row: (one(row),)
+        self._pick = operator.itemgetter(*[column.name for column in self._columns])
+        if len(self._columns) == 1:
+            one = self._pick
+            self._pick = lambda row: (one(row),)  # type: ignore[assignment]  # an itemgetter of one gives no tuple
 
     def read(self, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
         """The columns by name, as `raw_batch` has them.
@@ -53,16 +59,41 @@ class ColumnReader:
             columns = list(zip(*map(self._pick, rows), strict=True))
         except KeyError:
             return raw_batch(rows, self._schema)
-        raw = {}
-        for (column, reader), values in zip(self._readers, columns, strict=True):
-            array = reader(values, column, self._schema) if reader is not None else None
-            raw[column.name] = self._slowly(rows, column) if array is None else array
+        count = len(self._numbers)
+        matrix = numbers(columns[:count], len(rows))
+        if matrix is None:
+            raw = {
+                column.name: self._read(rows, column, _numeric, columns[i])
+                for i, column in enumerate(self._columns[:count])
+            }
+        else:
+            raw = RawColumns(matrix, self._numbers)
+        for (column, reader), values in zip(self._readers, columns[count:], strict=True):
+            raw[column.name] = self._read(rows, column, reader, values)
         return raw
+
+    def _read(self, rows: Sequence[Any], column: Column, reader: Reader | None, values: Sequence[Any]) -> NDArray[Any]:
+        array = reader(values, column, self._schema) if reader is not None else None
+        return self._slowly(rows, column) if array is None else array
 
     def _slowly(self, rows: Sequence[Any], column: Column) -> NDArray[Any]:
         others = {name: "" for name in self._allowed if name != column.name}
         alone = self._schema.model_copy(update={"columns": (column,), "ignored": others})
         return raw_batch(rows, alone)[column.name]
+
+
+def numbers(columns: Sequence[Sequence[Any]], rows: int) -> NDArray[np.float64] | None:
+    """JSON's numbers, by column, as float64 [rows, columns]; null is NaN. None where something else is among them.
+
+    >>> numbers([[1, None], [0.5, 2.5]], 2).tolist(), numbers([[1], [True]], 1)
+    ([[1.0, 0.5], [nan, 2.5]], None)
+    """
+    if not _NUMBERS.issuperset(map(type, chain.from_iterable(columns))):
+        return None
+    try:
+        return np.array(columns, np.float64).reshape(len(columns), rows).T
+    except OverflowError:
+        return None
 
 
 def _numeric(values: Sequence[Any], _column: Column, _schema: Schema) -> NDArray[np.float64] | None:
@@ -85,15 +116,13 @@ def _vector(values: Sequence[Any], column: Column, _schema: Schema) -> NDArray[n
 
 def _text(values: Sequence[Any], column: Column, _schema: Schema) -> NDArray[Any] | None:
     kinds = set(map(type, values))
-    if not kinds <= _TEXTS.keys():
-        return None
     if kinds != {str}:
+        if not kinds <= _TEXTS.keys():
+            return None
         values = [_TEXTS[type(value)](value) for value in values]
     if column.dtype == "bool":
         values = [value.lower() for value in values]
-    text = np.empty(len(values), object)
-    text[:] = values
-    return text
+    return np.array(values, object)
 
 
 def _boolean(values: Sequence[Any], _column: Column, _schema: Schema) -> NDArray[Any] | None:
@@ -128,8 +157,6 @@ def _image(values: Sequence[Any], _column: Column, schema: Schema) -> NDArray[An
 
 
 _READERS: Mapping[str, Reader] = {
-    "numeric": _numeric,
-    "integer": _numeric,
     "boolean": _boolean,
     "categorical": _text,
     "text": _text,

@@ -8,7 +8,7 @@ any rows.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,16 @@ from nasflow.data.transform import (
 )
 from nasflow.data.transforms._base import ColumnTransform, normal
 from nasflow.data.transforms.image import image
+from nasflow.serving.raw_columns import Numbers
 
 Raw = Mapping[str, Any]
 Tensors = dict[str, NDArray[np.generic]]
 Places = Mapping[str, tuple[str, int]]
 """Part's name → its tensor, and its column there."""
 Fill = Callable[[Raw, Tensors], None]
+
+_HUGE = 1e300
+"""Up to here, and with a standard deviation of one or more, nothing overflows."""
 
 
 class Encoder:
@@ -83,35 +87,46 @@ def _plain(column: ColumnTransform, known: frozenset[str]) -> bool:
 
 
 def _numeric(columns: Sequence[Any], places: Places) -> Fill:
-    names = [column.name for column in columns]
+    matrix = Numbers([column.name for column in columns])
     mean, std, clip = (np.array([getattr(c, field) for c in columns], np.float64) for field in ("mean", "std", "clip"))
-    targets = [places[column.parts[0].name][1] for column in columns]
+    floor = -clip
+    targets = _targets([places[column.parts[0].name][1] for column in columns])
     flagged = [place for place, column in enumerate(columns) if column.indicator]
-    flags = [places[columns[place].parts[1].name][1] for place in flagged]
+    flags = _targets([places[columns[place].parts[1].name][1] for place in flagged])
+    usual = _HUGE * min(1.0, std.min()) if np.abs(mean).max() < _HUGE else 0.0
 
     def fill(raw: Raw, tensors: Tensors) -> None:
-        values = _matrix(raw, names)
-        finite = np.isfinite(values)
-        usable = values if finite.all() else np.where(finite, values, mean)
-        with np.errstate(over="ignore"):  # an overflow is ±inf, which the clip brings back
-            scaled = (usable - mean) / std
-        scaled = np.minimum(np.maximum(scaled, -clip), clip)
-        if usable is not values:
+        values = matrix(raw)
+        numeric = tensors["numeric"]
+        if (
+            np.maximum.reduce(np.abs(values), axis=None, initial=0.0) <= usual
+        ):  # all finite (a NaN would not be), none huge
+            scaled = values - mean
+            scaled /= std
+            np.maximum(scaled, floor, out=scaled)
+            np.minimum(scaled, clip, out=scaled)
+            if flagged:
+                numeric[:, flags] = 0
+        else:
+            finite = np.isfinite(values)
+            with np.errstate(over="ignore"):  # an overflow is ±inf, which the clip brings back
+                scaled = (np.where(finite, values, mean) - mean) / std
+            scaled = np.minimum(np.maximum(scaled, floor), clip)
             scaled[~finite] = 0.0
-        tensors["numeric"][:, targets] = scaled
-        if flagged:
-            tensors["numeric"][:, flags] = ~finite[:, flagged]
+            if flagged:
+                numeric[:, flags] = ~finite[:, flagged]
+        numeric[:, targets] = scaled
 
     return fill
 
 
 def _discrete(columns: Sequence[Any], places: Places) -> Fill:
-    names = [column.name for column in columns]
+    matrix = Numbers([column.name for column in columns])
     known = [np.asarray(column.values, np.float64) for column in columns]
-    targets = [places[column.parts[0].name][1] for column in columns]
+    targets = _targets([places[column.parts[0].name][1] for column in columns])
 
     def fill(raw: Raw, tensors: Tensors) -> None:
-        numbers = normal(_matrix(raw, names))
+        numbers = normal(matrix(raw))
         ids = np.empty(numbers.shape, np.int32)
         for place, values in enumerate(known):
             column = numbers[:, place]
@@ -128,14 +143,24 @@ def _categorical(columns: Sequence[Any], places: Places) -> Fill:
     for column in columns:
         ids = {text: place for place, text in enumerate(column.vocabulary, FIRST_ID)}
         ids[""] = MISSING_ID  # also where the vocabulary has it
-        lookups.append((column.name, ids))
-    targets = [places[column.parts[0].name][1] for column in columns]
+        lookups.append((column.name, ids.get))
+    targets = _targets([places[column.parts[0].name][1] for column in columns])
+    unknown = repeat(UNKNOWN_ID)
 
     def fill(raw: Raw, tensors: Tensors) -> None:
-        found = [list(map(ids.get, raw[name].tolist(), repeat(UNKNOWN_ID))) for name, ids in lookups]
-        tensors["categorical"][:, targets] = np.array(found, np.int32).T
+        found = chain.from_iterable([map(id_of, raw[name].tolist(), unknown) for name, id_of in lookups])
+        tensor = tensors["categorical"]
+        ids = np.fromiter(found, np.int32, len(lookups) * len(tensor))
+        tensor[:, targets] = ids.reshape(len(lookups), -1).T
 
     return fill
+
+
+def _targets(places: list[int]) -> Any:
+    """Places in a tensor; as a slice where they are side by side, which NumPy fills five times as fast."""
+    if places and places == list(range(places[0], places[0] + len(places))):
+        return slice(places[0], places[0] + len(places))
+    return places
 
 
 def _one(column: ColumnTransform, places: Places) -> Fill:
@@ -159,10 +184,6 @@ def _pixels(form: ImageTransform, values: Any) -> NDArray[np.uint8]:
     shape = (form.height, form.width, form.channels)
     same: NDArray[np.uint8] = values if values.shape[1:] == shape else image(form, values)
     return same
-
-
-def _matrix(raw: Raw, names: list[str]) -> NDArray[np.float64]:
-    return np.array([raw[name] for name in names], np.float64).T
 
 
 _FAMILIES: Mapping[type, tuple[Callable[[Sequence[Any], Places], Fill], frozenset[str]]] = {

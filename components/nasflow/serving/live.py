@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nasflow.data.raw import raw_batch
 from nasflow.serving.bundle import Bundle
 from nasflow.serving.columns import ColumnReader
+from nasflow.serving.tensor_reader import TensorReader
 
 _WARM_ROWS = 32
 
@@ -21,7 +22,10 @@ class Loaded:
     bundle: Bundle
     version: str
     """The registered version; empty for a bare bundle."""
-    reader: ColumnReader
+    rows: ColumnReader
+    """Of V1 requests."""
+    tensors: TensorReader
+    """Of V2 requests."""
     call_seconds: float
     """What a call takes, whatever its rows."""
     row_seconds: float
@@ -37,7 +41,8 @@ class Loaded:
         return cls(
             bundle=bundle,
             version=version,
-            reader=ColumnReader(bundle.schema),
+            rows=ColumnReader(bundle.schema),
+            tensors=TensorReader(bundle.signature, bundle.schema),
             call_seconds=one,
             row_seconds=max(0.0, many - one) / (_WARM_ROWS - 1),
         )

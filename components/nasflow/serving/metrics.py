@@ -10,7 +10,9 @@ nasflow_reloads_total{result}           models exchanged while serving: done, or
 Probes (`nasflow.serving.probe`) are requests, but not predictions.
 """
 
+import bisect
 import collections
+import itertools
 import re
 import threading
 import time
@@ -19,8 +21,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client import REGISTRY, Counter, Gauge
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from nasflow.serving.bundle import Bundle
 
@@ -29,17 +31,12 @@ App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], A
 
 _PREDICTION = re.compile(r"/v1/models/[^/]+:predict|/v2/models/[^/]+(/versions/[^/]+)?/infer")
 
-_REQUESTS = Counter("nasflow_requests", "Answered prediction requests, by HTTP status.", ["code"])
-_SECONDS = Histogram(
-    "nasflow_request_seconds",
-    "Seconds from a prediction request to the beginning of its answer.",
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""The histogram's edges."""
 
 _INFO = Gauge("nasflow_model_info", "1 for the model that answers now.", ["version", "engine"])
 _RELOADS = Counter("nasflow_reloads", "Models exchanged while serving.", ["result"])
 
-_CODES: dict[int, Any] = {}
 _MANY_ROWS = 4096
 MAX_OUTCOMES = 100
 """Classes that are counted one by one; later ones are counted together as `other`."""
@@ -124,18 +121,49 @@ class Predicted:
         self._bins.update(_counted(_CONFIDENCE_BINS, np.minimum((values.max(axis=1) * 10).astype(int), 9)))
 
 
+class Requests:
+    """Counts answered requests. `add` is called on the event loop only, and needs no lock: prometheus_client's own
+    counter and histogram took 2.7 µs a request."""
+
+    def __init__(self) -> None:
+        self._codes: collections.Counter[int] = collections.Counter()
+        self._places = [0] * (len(_SECONDS) + 1)
+        self._seconds = 0.0
+
+    def add(self, code: int, seconds: float) -> None:
+        """Notes one."""
+        self._codes[code] += 1
+        self._places[bisect.bisect_left(_SECONDS, seconds)] += 1
+        self._seconds += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """For Prometheus."""
+        codes = CounterMetricFamily(
+            "nasflow_requests", "Answered prediction requests, by HTTP status.", labels=["code"]
+        )
+        for code, count in sorted(self._codes.copy().items()):
+            codes.add_metric([str(code)], count)
+        yield codes
+        edges = [*map(str, _SECONDS), "+Inf"]
+        buckets = list(zip(edges, itertools.accumulate(self._places), strict=True))
+        seconds = HistogramMetricFamily(
+            "nasflow_request_seconds", "Seconds from a prediction request to the beginning of its answer."
+        )
+        seconds.add_metric([], buckets, sum_value=self._seconds)
+        yield seconds
+
+
 PREDICTED = Predicted()
 """Of this process; registered with Prometheus."""
+REQUESTS = Requests()
+"""As above."""
 REGISTRY.register(PREDICTED)
+REGISTRY.register(REQUESTS)
 
 
 def answered(code: int, seconds: float) -> None:
     """Counts a prediction request."""
-    child = _CODES.get(code)
-    if child is None:
-        child = _CODES[code] = _REQUESTS.labels(code=str(code))
-    child.inc()
-    _SECONDS.observe(seconds)
+    REQUESTS.add(code, seconds)
 
 
 def serves(version: str, engine: str) -> None:

@@ -11,8 +11,8 @@ meanwhile. Handing over to a thread and back costs more than a small network's a
 import asyncio
 import concurrent.futures
 import logging
+import random
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -28,7 +28,7 @@ from nasflow.serving.live import Live, Loaded
 from nasflow.serving.probe import PROBE
 from nasflow.serving.request_log import RequestLog
 from nasflow.serving.rows import Raw, raw_from_instances
-from nasflow.serving.tensors import output_datatypes, raw_from_tensors
+from nasflow.serving.tensors import output_datatypes
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,11 @@ Message = metrics.Message
 App = metrics.App
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers, body."""
+Answer = Callable[[bytes, Mapping[bytes, bytes]], Awaitable[Reply]]
+"""From a body and the headers."""
+
+CLOUD_EVENT = b"ce-specversion"
+"""A header that says so."""
 
 _JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")
@@ -68,38 +73,29 @@ class Predictions:
         self._log = log
         self._routes = {f"/v1/models/{name}:predict": self._v1, f"/v2/models/{name}/infer": self._v2}
 
-    def takes(self, scope: Message) -> bool:
-        """Whether this is a plain prediction request for the model; CloudEvents are KServe's to unwrap."""
-        return (
-            scope["type"] == "http"
-            and scope["method"] == "POST"
-            and scope["path"] in self._routes
-            and b"ce-specversion" not in dict(scope["headers"])
-        )
+    def route(self, scope: Message) -> Answer | None:
+        """What answers this request, if it is a prediction for the model."""
+        return self._routes.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        if self.takes(scope):
-            await self.answer(scope, receive, send)
-        else:
+        answer_it, headers = self.route(scope), dict(scope.get("headers", ()))
+        if answer_it is None or CLOUD_EVENT in headers:  # CloudEvents are KServe's to unwrap
             await self._app(scope, receive, send)
+        else:
+            await self.answer(answer_it, headers, receive, send)
 
-    async def answer(self, scope: Message, receive: Any, send: Any) -> int:
-        """Answers a request that it `takes`; returns the HTTP status, 499 where the client went away."""
+    async def answer(self, answer_it: Answer, headers: Mapping[bytes, bytes], receive: Any, send: Any) -> int:
+        """Answers a request by its `route`; returns the HTTP status, 499 where the client went away."""
         body = await _body(receive)
         if body is None:
             return 499
-        status, more, data = await self._replied(self._routes[scope["path"]], body, dict(scope["headers"]))
+        status, more, data = await self._replied(answer_it, body, headers)
         head = [*more, (b"content-length", b"%d" % len(data))]
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": data})
         return status
 
-    async def _replied(
-        self,
-        answer_it: Callable[[bytes, Mapping[bytes, bytes]], Awaitable[Reply]],
-        body: bytes,
-        headers: Mapping[bytes, bytes],
-    ) -> Reply:
+    async def _replied(self, answer_it: Answer, body: bytes, headers: Mapping[bytes, bytes]) -> Reply:
         try:
             encoding = headers.get(b"content-encoding", b"identity")
             if encoding != b"identity":
@@ -130,7 +126,7 @@ class Predictions:
                 payload = orjson.loads(body)
             except ValueError as error:
                 raise MalformedError(f"the body is not JSON: {error}") from error
-            return raw_from_instances(payload, loaded.bundle.schema, max_rows=self._max_rows, reader=loaded.reader)
+            return raw_from_instances(payload, loaded.bundle.schema, max_rows=self._max_rows, reader=loaded.rows)
 
         def write(values: NDArray[np.float32]) -> Reply:
             content = {"predictions": answer.predictions(values, loaded.bundle.signature)}
@@ -146,7 +142,7 @@ class Predictions:
         def read() -> Raw:
             nonlocal request
             request = v2.parse(body, headers.get(_LENGTH))
-            return raw_from_tensors(request.inputs, bundle.signature, bundle.schema, max_rows=self._max_rows)
+            return loaded.tensors.read(request.inputs, max_rows=self._max_rows)
 
         def write(values: NDArray[np.float32]) -> Reply:
             assert request is not None
@@ -156,7 +152,7 @@ class Predictions:
                 request,
                 model=self._name,
                 version=loaded.version,
-                request_id=request.id or uuid.uuid4().hex,
+                request_id=request.id or f"{random.getrandbits(128):032x}",
             )
             if json_length is None:
                 return 200, [_JSON], data

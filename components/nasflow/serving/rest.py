@@ -35,7 +35,7 @@ from uvicorn.importer import import_from_string
 from nasflow.serving import metrics
 from nasflow.serving.live import Live
 from nasflow.serving.metrics import Counted
-from nasflow.serving.predictions import Predictions
+from nasflow.serving.predictions import CLOUD_EVENT, Predictions
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ class _Rest(RESTServer):
     async def start(self) -> None:
         self.create_application()
         self.config.app = self._wrapped(import_from_string(self.config.app))
+        self.config.proxy_headers = False  # nobody here looks at a client's address
         if self.drain_seconds > 0:
             self._server.handle_exit = self._drain
         await self._server.serve(sockets=[self.listener])
@@ -147,22 +148,25 @@ class _Rest(RESTServer):
     def _wrapped(self, app: App) -> App:
         """Plain predictions skip the layers, each of which costs as much as a small network's row."""
         predictions = self.predictions(app)
+        most = self.max_body_bytes
         others = Counted(_BodyLimit(predictions, self.max_body_bytes))  # counts what the limit refuses, too
 
         async def front(scope: Message, receive: Receive, send: Send) -> None:
-            if not predictions.takes(scope) or not self._fits(scope):
+            answer_it = predictions.route(scope)
+            if answer_it is None:
+                await others(scope, receive, send)
+                return
+            headers = dict(scope["headers"])
+            # The body is announced and not too big (uvicorn lets nobody send more than was announced): the usual case.
+            announced = headers.get(b"content-length", b"")
+            if not announced.isdigit() or int(announced) > most or CLOUD_EVENT in headers:
                 await others(scope, receive, send)
                 return
             started = time.perf_counter()
-            status = await predictions.answer(scope, receive, send)
+            status = await predictions.answer(answer_it, headers, receive, send)
             metrics.answered(status, time.perf_counter() - started)
 
         return front
-
-    def _fits(self, scope: Message) -> bool:
-        """Whether the body is announced, and not too big; uvicorn lets nobody send more than was announced."""
-        announced = dict(scope["headers"]).get(b"content-length", b"")
-        return announced.isdigit() and int(announced) <= self.max_body_bytes
 
 
 class _CheckedDataPlane(DataPlane):

@@ -30,16 +30,10 @@ from nasflow.data.raw import boolean_text, date_seconds, joined, long_text
 from nasflow.data.schema import ImageFormat, Schema
 from nasflow.serving.rows import Raw, check_rows
 from nasflow.serving.signature import Input, Signature
-from nasflow.serving.v2 import short_texts
 
 _INTEGERS = {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 _FLOATS = {"FP16", "FP32", "FP64"}
 _DATATYPES = _INTEGERS | _FLOATS | {"BOOL", "BYTES"}
-_JSON_NUMBERS: Mapping[str, frozenset[type]] = {
-    "FP64": frozenset({float, int, type(None)}),
-    "FP32": frozenset({float, int, type(None)}),
-    "INT64": frozenset({int}),
-}
 
 
 class Tensor(Protocol):
@@ -63,7 +57,7 @@ class Tensor(Protocol):
 
 
 def raw_from_tensors(inputs: Sequence[Tensor], signature: Signature, schema: Schema, *, max_rows: int) -> Raw:
-    """Reads a V2 request's inputs.
+    """Reads a V2 request's inputs, one after the other.
 
     Raises:
         DataError: an input is missing, unknown, given twice, or its datatype, shape or data does not fit its column.
@@ -73,18 +67,25 @@ def raw_from_tensors(inputs: Sequence[Tensor], signature: Signature, schema: Sch
     rows: int | None = None
     for entry in signature.inputs:
         tensor = named[entry.column]
-        try:
-            values = _at_once(tensor, entry, schema)
-            if values is None:
-                values = _COLUMN[entry.kind](_array(tensor), entry, tensor, schema)
-        except DataError as error:
-            raise DataError(f"input {tensor.name!r}: {error}") from error
+        values = column(tensor, entry, schema)
         if rows is not None and len(values) != rows:
             raise DataError(f"input {tensor.name!r}: {len(values)} rows, other inputs have {rows}")
         rows = len(values)
         raw[entry.column] = values
     check_rows(rows or 0, max_rows)
     return raw
+
+
+def column(tensor: Tensor, entry: Input, schema: Schema) -> NDArray[Any]:
+    """One input's values, as `nasflow.data.raw.raw_batch` has them.
+
+    Raises:
+        DataError: datatype, shape or data do not fit; names the input.
+    """
+    try:
+        return _COLUMN[entry.kind](_array(tensor), entry, tensor, schema)
+    except DataError as error:
+        raise DataError(f"input {tensor.name!r}: {error}") from error
 
 
 def datatype(entry: Input) -> str:
@@ -114,27 +115,6 @@ def _by_column(inputs: Sequence[Tensor], signature: Signature) -> dict[str, Tens
 
 def _names(signature: Signature) -> list[str]:
     return [entry.column for entry in signature.inputs]
-
-
-def _at_once(tensor: Tensor, entry: Input, schema: Schema) -> NDArray[Any] | None:
-    """The usual cases, by one look at all values: flat JSON numbers, or texts. None: look closer."""
-    data = tensor.data
-    if data is None and entry.kind in ("categorical", "text") and tensor.datatype == "BYTES":
-        binary = getattr(tensor, "binary", None)
-        data = short_texts(binary) if binary is not None else None
-    if type(data) is not list or tensor.shape != [len(data)]:
-        return None
-    if entry.kind in ("numeric", "integer"):
-        if tensor.datatype in ("FP64", "FP32", "INT64") and set(map(type, data)) <= _JSON_NUMBERS[tensor.datatype]:
-            return np.array(data, np.float64)  # None becomes NaN
-    elif (
-        entry.kind in ("categorical", "text")
-        and tensor.datatype == "BYTES"
-        and set(map(type, data)) == {str}
-        and all(column.name != entry.column or column.dtype != "bool" for column in schema.columns)
-    ):
-        return np.array(data, object)
-    return None
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

@@ -1,0 +1,117 @@
+"""V2 requests to raw columns without a call of our own for each value: what a client sends when all is well.
+
+Numbers are read together, as one matrix; texts, column by column. In any doubt `nasflow.serving.tensors` reads one
+column after the other, and says which is wrong and why.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasflow.data.schema import Schema
+from nasflow.serving.columns import numbers
+from nasflow.serving.raw_columns import RawColumns
+from nasflow.serving.rows import Raw, check_rows
+from nasflow.serving.signature import Signature
+from nasflow.serving.tensors import column, raw_from_tensors
+from nasflow.serving.v2 import WireTensor, short_texts
+
+_FLOATS = frozenset({"FP64", "FP32"})
+
+
+class TensorReader:
+    """Reads the inputs of one model."""
+
+    def __init__(self, signature: Signature, schema: Schema) -> None:
+        self._signature, self._schema = signature, schema
+        entries = signature.inputs
+        self._places = {entry.tensor: place for place, entry in enumerate(entries)}
+        self._places |= {entry.column: place for place, entry in enumerate(entries)}  # a clash: the column's name wins
+        truths = {each.name for each in schema.columns if each.dtype == "bool"}
+        self._number_places = [place for place, entry in enumerate(entries) if entry.kind in ("numeric", "integer")]
+        self._numbers = tuple(entries[place].column for place in self._number_places)
+        self._others = [
+            (place, entry, entry.kind in ("categorical", "text") and entry.column not in truths)
+            for place, entry in enumerate(entries)
+            if entry.column not in self._numbers
+        ]
+
+    def read(self, inputs: Sequence[WireTensor], *, max_rows: int) -> Raw:
+        """The columns by name, as `raw_from_tensors` has them.
+
+        Raises:
+            DataError: as `raw_from_tensors`.
+        """
+        ordered: list[Any] = [None] * len(self._signature.inputs)
+        for tensor in inputs:
+            place = self._places.get(tensor.name)
+            if place is None or ordered[place] is not None:
+                return self._slowly(inputs, max_rows)
+            ordered[place] = tensor
+        if len(inputs) != len(ordered):
+            return self._slowly(inputs, max_rows)
+        raw: Raw = {}
+        rows = None
+        if self._number_places:
+            matrix = _matrix([ordered[place] for place in self._number_places])
+            if matrix is None:
+                return self._slowly(inputs, max_rows)
+            raw, rows = RawColumns(matrix, self._numbers), len(matrix)
+        for place, entry, is_text in self._others:
+            tensor = ordered[place]
+            values = _texts(tensor) if is_text else None
+            if values is None:
+                values = column(tensor, entry, self._schema)
+            if rows is not None and len(values) != rows:
+                return self._slowly(inputs, max_rows)
+            rows = len(values)
+            raw[entry.column] = values
+        check_rows(rows or 0, max_rows)
+        return raw
+
+    def _slowly(self, inputs: Sequence[WireTensor], max_rows: int) -> Raw:
+        return raw_from_tensors(inputs, self._signature, self._schema, max_rows=max_rows)
+
+
+def _matrix(tensors: Sequence[WireTensor]) -> NDArray[np.float64] | None:
+    """All of them as float64 [rows, tensors], if all are flat and of one length; else None."""
+    shape = tensors[0].shape
+    if len(shape) != 1:
+        return None
+    (rows,) = shape
+    columns, blobs = [], []
+    for tensor in tensors:
+        if tensor.shape != shape:
+            return None
+        data, datatype = tensor.data, tensor.datatype
+        if data is None:
+            blob = tensor.binary
+            if datatype != "FP64" or blob is None or len(blob) != 8 * rows:
+                return None
+            blobs.append(blob)
+        elif len(data) != rows or (datatype not in _FLOATS and (datatype != "INT64" or set(map(type, data)) != {int})):
+            return None
+        else:
+            columns.append(data)
+    if not blobs:
+        return numbers(columns, rows)
+    if columns:
+        return None
+    return np.frombuffer(b"".join(blobs), "<f8").reshape(len(blobs), rows).T
+
+
+def _texts(tensor: WireTensor) -> NDArray[Any] | None:
+    if tensor.datatype != "BYTES" or len(tensor.shape) != 1:
+        return None
+    data = tensor.data
+    if data is None:
+        data = short_texts(tensor.binary) if tensor.binary is not None else None
+        if data is None:
+            return None
+    elif set(map(type, data)) != {str}:
+        return None
+    if tensor.shape[0] != len(data):
+        return None
+    return np.array(data, object)
