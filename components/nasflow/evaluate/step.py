@@ -183,18 +183,26 @@ class _Judge:
         return {**files, "report.html": report(verdict)}
 
     def _model_predictions(self) -> tuple[Array, dict[str, Any]]:
-        """(the Keras model on the test tensors, the SavedModel on the golden rows); asserts that they agree there."""
+        """(the Keras model on the test tensors, the bundle on the golden rows); asserts that they agree there."""
         from nasflow.models.export import assert_parity, predict_raw
         from nasflow.models.predict import predict
         from nasflow.models.saved import fetch_keras
 
         golden = read_golden(self._dataset)
         raw = raw_batch(golden.rows, self._schema)
-        served = Bundle.load(self._model.bundle_uri, self._model.bundle).predict(raw)
+        bundle = Bundle.load(self._model.bundle_uri, self._model.bundle)
+        served = bundle.predict(raw)
         keras_model = fetch_keras(self._model.bundle["model.keras"])
         predicted = predict(keras_model, self._test, self._transform.output)
         expected = predict_raw(keras_model, raw, self._transform)
-        assert_parity(expected, served, schema=self._schema, output=self._transform.output)
+        assert_parity(
+            expected,
+            served,
+            schema=self._schema,
+            output=self._transform.output,
+            name="ONNX network" if bundle.engine.name == "onnx" else "SavedModel",
+            where="evaluate",
+        )
         return predicted, {"rows": golden.rows, "labels": golden.labels, "predictions": served.tolist()}
 
     def _against_champion(self, predicted: Array) -> Champion | None:

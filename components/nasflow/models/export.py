@@ -138,9 +138,10 @@ def assert_parity(
     schema: Schema,
     output: OutputSpec,
     name: str = "SavedModel",
+    where: str = "export",
     same_pixels: bool = False,
 ) -> None:
-    """Compares the Keras model's predictions with those of a model made of it.
+    """Compares the Keras model's predictions with those of a model made of it: `name`, in the step `where`.
 
     `same_pixels`: both saw the same decoded images, so that these get no extra tolerance.
 
@@ -151,10 +152,12 @@ def assert_parity(
     """
     if expected.shape != served.shape:
         raise NasflowError(
-            f"export: the {name} answered {served.shape}, the Keras model {expected.shape}: a defect of nasflow"
+            f"{where}: the {name} answered {served.shape}, the Keras model {expected.shape}: a defect of nasflow"
         )
     if not (np.isfinite(expected).all() and np.isfinite(served).all()):
-        raise NasflowError("export: the model's predictions on golden rows are not finite; train it with another seed")
+        raise NasflowError(
+            f"{where}: the model's predictions on golden rows are not finite; train it with another seed"
+        )
     encoded = not same_pixels and schema.image is not None and schema.image.encoding == "bytes"
     allowed = ENCODED_IMAGE_TOLERANCE if encoded else TOLERANCE
     difference = np.abs(expected - served)
@@ -164,7 +167,7 @@ def assert_parity(
     if largest > allowed:
         row = int(np.argmax(difference.reshape(len(difference), -1).max(1)))
         raise NasflowError(
-            f"export: the {name} differs from the trained one by {largest:.3g} on golden row {row}, "
+            f"{where}: the {name} differs from the trained one by {largest:.3g} on golden row {row}, "
             f"allowed is {allowed:g}: training and serving would disagree"
         )
-    logger.info("export: parity of the %s on %d golden rows: %.2g", name, len(expected), largest)
+    logger.info("%s: parity of the %s on %d golden rows: %.2g", where, name, len(expected), largest)
