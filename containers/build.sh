@@ -3,22 +3,24 @@
 #
 #   containers/build.sh TARGET...         e.g. containers/build.sh beam trainer ops server
 #
-# BASE_IMAGE (python:3.11-slim-bookworm), PREFIX (nasflow) and CA_FILE (a private CA's bundle; default SSL_CERT_FILE)
-# are read from the environment.
+# BASE_IMAGE (python:3.11-slim-bookworm), PREFIX (nasflow), CA_FILE (a private CA's bundle; default SSL_CERT_FILE) and
+# DOCKER (the client) are read from the environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 [ $# -gt 0 ] || { echo "usage: $0 TARGET..., e.g. $0 beam trainer ops server" >&2; exit 2; }
 
 # A docker in /usr/local/bin may come without BuildKit's client; Debian's own has it built in.
-docker=docker
-[ -x /usr/bin/docker ] && docker=/usr/bin/docker
+docker="${DOCKER:-docker}"
+[ -z "${DOCKER:-}" ] && [ -x /usr/bin/docker ] && docker=/usr/bin/docker
 
 version="$(awk -F'"' '/^version = / {print $2; exit}' pyproject.toml)"
 revision="$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+lock="$(sha256sum uv.lock | cut -d' ' -f1)"
 ca="${CA_FILE:-${SSL_CERT_FILE:-}}"
 
 arguments=(--network host --file containers/Dockerfile --build-arg "VERSION=${version}" --build-arg "REVISION=${revision}")
+arguments+=(--build-arg "LOCK_SHA256=${lock}") # a version in the registry says which packages made it
 arguments+=(--build-arg "BASE_IMAGE=${BASE_IMAGE:-python:3.11-slim-bookworm}")
 [ -n "${ca}" ] && [ -s "${ca}" ] && arguments+=(--secret "id=ca,src=${ca}")
 

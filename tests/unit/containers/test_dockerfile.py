@@ -1,9 +1,13 @@
 """The Dockerfile's promises that can be read off its text; what the built images do is tests/docker's."""
 
+import hashlib
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from nasflow.core.provenance import LOCK_VARIABLE, provenance
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 IMAGES = ("beam", "beam-sdk", "trainer", "trainer-gpu", "ops", "server")
@@ -86,6 +90,26 @@ def test_packages_come_from_the_lock_with_hashes(image: str) -> None:
     assert f"-o {image}.txt" in exports
     assert "--frozen" in exports
     assert "--require-hashes" in (REPOSITORY / "containers/install-locked.sh").read_text()
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_every_image_knows_its_lock_file(image: str) -> None:
+    """After the layers, so that another lock file with the same packages rebuilds nothing."""
+    stage = _stages()[image]
+    assert ("ARG", "LOCK_SHA256=") in stage
+    assert stage.index(("ENV", f"{LOCK_VARIABLE}=${{LOCK_SHA256}}")) > [keyword for keyword, _ in stage].index("RUN")
+
+
+def test_the_build_hands_over_the_digest_that_a_checkout_finds(tmp_path: Path) -> None:
+    """`build.sh` with a docker that only says what it is asked for."""
+    fake = tmp_path / "docker"
+    fake.write_text('#!/bin/sh\n[ "$1" = image ] && echo 1000000 || echo "$@" >> "$ASKED"\n')
+    fake.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ASKED": str(tmp_path / "asked"), "DOCKER": str(fake)}
+    subprocess.run([REPOSITORY / "containers/build.sh", "ops"], env=environment, check=True, capture_output=True)
+    digest = hashlib.sha256((REPOSITORY / "uv.lock").read_bytes()).hexdigest()
+    assert f"--build-arg LOCK_SHA256={digest}" in (tmp_path / "asked").read_text()
+    assert provenance({})["lock"] == digest
 
 
 def test_base_image_is_an_argument_with_the_public_default() -> None:
