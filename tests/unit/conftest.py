@@ -16,6 +16,7 @@ import pytest
 
 from nasflow.data.schema import Column, ImageFormat, Label, Schema
 from nasflow.data.transform import (
+    FIRST_ID,
     CategoricalTransform,
     ImageTransform,
     LabelTransform,
@@ -141,12 +142,56 @@ _GOLDEN: dict[str, Any] = {
 }
 
 
-def _write(folder: Path, kind: str, scale: float) -> Path:
-    import tensorflow as tf
+def _network(kind: str, scale: float) -> bytes:
+    """The same arithmetic on the transform's tensors, as ONNX."""
+    from onnx import TensorProto, helper
 
+    nodes, inputs, outputs = helper.make_node, [("numeric", TensorProto.FLOAT)], 1
+    constants = [helper.make_tensor("scale", TensorProto.FLOAT, [], [scale])]
+    graph = [nodes("Mul", ["numeric", "scale"], ["scaled"])]
+    if kind == "regression":  # the targets' standard deviation is 2
+        constants.append(helper.make_tensor("half", TensorProto.FLOAT, [], [0.5]))
+        graph.append(nodes("Add", ["scaled", "half"], ["logits"]))
+    else:
+        inputs.append(("categorical", TensorProto.INT32))
+        outputs = 2
+        constants.append(helper.make_tensor("paris", TensorProto.INT32, [], [FIRST_ID]))
+        graph += [
+            nodes("Equal", ["categorical", "paris"], ["there"]),
+            nodes("Cast", ["there"], ["one"], to=TensorProto.FLOAT),
+            nodes("Add", ["scaled", "one"], ["z"]),
+            nodes("Sub", ["z", "z"], ["zero"]),
+            nodes("Concat", ["zero", "z"], ["logits"], axis=1),
+        ]
+    value = helper.make_tensor_value_info
+    made = helper.make_graph(
+        graph,
+        kind,
+        [value(name, dtype, [None, 1]) for name, dtype in inputs],
+        [value("logits", TensorProto.FLOAT, [None, outputs])],
+        constants,
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def _golden(kind: str, scale: float) -> dict[str, Any]:
+    """Of the ONNX bundles, which are compared when they are loaded."""
+    golden = _GOLDEN[kind]
+    return (
+        {**golden, "predictions": [2 * scale * 3.5 + 1, 1.0]} if kind == "regression" else golden
+    )  # 0 × scale: tabular
+
+
+def _write(folder: Path, kind: str, scale: float, engine: str) -> Path:
     schema = _SCHEMAS[kind]
-    module, function = _served(kind, scale)
-    tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": function})
+    if engine == "onnx":
+        (folder / "network.onnx").write_bytes(_network(kind, scale))
+    else:
+        import tensorflow as tf
+
+        module, function = _served(kind, scale)
+        tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": function})
     output = ("prediction", [None]) if schema.label.classes is None else ("probabilities", [None, 2])
     signature = {
         "task": schema.task,
@@ -159,19 +204,22 @@ def _write(folder: Path, kind: str, scale: float) -> Path:
     (folder / "signature.json").write_text(json.dumps(signature))
     (folder / "schema.json").write_text(schema.model_dump_json())
     (folder / "transform.json").write_text(_transform(kind).model_dump_json())
-    (folder / "golden.json").write_text(json.dumps(_GOLDEN[kind]))
+    (folder / "golden.json").write_text(json.dumps(_golden(kind, scale) if engine == "onnx" else _GOLDEN[kind]))
     (folder / "model.keras").write_bytes(b"never opened by the server")
     return folder
 
 
 @pytest.fixture(scope="session")
 def handmade_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`handmade_bundle("tabular")` → a folder; made once a session for each kind and scale. Do not change its files."""
-    made: dict[tuple[str, float], Path] = {}
+    """`handmade_bundle("tabular")` → a folder; made once a session for each kind, scale and engine. Do not change its
+    files. ``engine="onnx"`` (tabular, regression): no TensorFlow, neither here nor in the server, which then starts in a
+    second."""
+    made: dict[tuple[str, float, str], Path] = {}
 
-    def make(kind: str, scale: float = 1.0) -> Path:
-        if (kind, scale) not in made:
-            made[kind, scale] = _write(tmp_path_factory.mktemp(f"bundle-{kind}"), kind, scale)
-        return made[kind, scale]
+    def make(kind: str, scale: float = 1.0, *, engine: str = "saved_model") -> Path:
+        key = (kind, scale, engine)
+        if key not in made:
+            made[key] = _write(tmp_path_factory.mktemp(f"bundle-{kind}"), *key)
+        return made[key]
 
     return make

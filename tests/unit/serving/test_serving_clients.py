@@ -21,9 +21,10 @@ pytestmark = pytest.mark.slow  # each server takes seconds to start
 
 @pytest.fixture(scope="module")
 def tabular(handmade_bundle, tmp_path_factory):
+    """With ONNX, as most models are served; `test_serving_http.py` has the SavedModels."""
     folder = tmp_path_factory.mktemp("log")
     more = ("--version", "3", "--batch-delay-ms", "5", "--log-requests", str(folder / "requests"))
-    served = Served(handmade_bundle("tabular"), "shop", folder / "server.log", *more)
+    served = Served(handmade_bundle("tabular", engine="onnx"), "shop", folder / "server.log", *more)
     served.requests = folder / "requests"
     yield served
     assert served.stop() == 0
@@ -35,7 +36,7 @@ def test_tritons_own_client_gets_the_golden_answers(tabular, handmade_bundle, bi
     """NVIDIA's `tritonclient[http]`, as its documentation uses it; no option of it is set for us."""
     import tritonclient.http as triton
 
-    golden = json.loads((handmade_bundle("tabular") / "golden.json").read_text())
+    golden = json.loads((handmade_bundle("tabular", engine="onnx") / "golden.json").read_text())
     client = triton.InferenceServerClient(tabular.url.removeprefix("http://"))
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -97,7 +98,7 @@ def test_metrics_in_prometheus_text_and_open_metrics(tabular):
     assert 'nasflow_predictions_total{outcome="yes"}' in text
     assert 'nasflow_confidence_total{bin="0.9-1.0"}' in text
     assert 'nasflow_requests_total{code="422"}' in text
-    assert 'nasflow_model_info{engine="saved_model",version="3"} 1.0' in text
+    assert 'nasflow_model_info{engine="onnx",version="3"} 1.0' in text
     kind, text = page("application/openmetrics-text; version=1.0.0")
     assert kind.startswith("application/openmetrics-text")
     assert text.rstrip().endswith("# EOF")
@@ -160,7 +161,7 @@ def test_a_promotion_under_load_fails_no_request_and_the_answers_switch(handmade
     """Version 1 says 2x + 1, version 2 says 4x + 1; then back, by a rollback."""
     registry = FileRegistry(str(tmp_path / "registry"))
     for scale in (1.0, 2.0):
-        registry.register("shop", draft(handmade_bundle("regression", scale)))
+        registry.register("shop", draft(handmade_bundle("regression", scale, engine="onnx")))
     registry.promote("shop", "champion", 1, expected=None)
     served = Served(None, "shop", tmp_path / "log", "--registry", registry.uri, "--poll-seconds", "0.2")
     load = Load(served, {"x": 3.0})
@@ -192,7 +193,7 @@ def test_a_promotion_under_load_fails_no_request_and_the_answers_switch(handmade
 
 
 def test_told_to_stop_it_is_not_ready_and_still_answers_for_a_while(handmade_bundle, tmp_path):
-    served = Served(handmade_bundle("regression"), "shop", tmp_path / "log", "--drain-seconds", "2")
+    served = Served(handmade_bundle("regression", engine="onnx"), "shop", tmp_path / "log", "--drain-seconds", "2")
     load = Load(served, {"x": 3.0})
     time.sleep(0.5)
     told = time.monotonic()
@@ -211,7 +212,7 @@ def test_told_to_stop_it_is_not_ready_and_still_answers_for_a_while(handmade_bun
 
 def test_a_request_in_hand_is_finished_before_the_end(handmade_bundle, tmp_path):
     """Half of a body is there when the signal comes, the other half a second later."""
-    served = Served(handmade_bundle("regression"), "shop", tmp_path / "log")
+    served = Served(handmade_bundle("regression", engine="onnx"), "shop", tmp_path / "log")
     body = b'{"instances": [{"x": 3.0}]}'
     with contextlib.closing(socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])))) as connection:
         head = f"POST /v1/models/shop:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
