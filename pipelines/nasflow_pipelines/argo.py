@@ -1,10 +1,13 @@
-"""The same pipeline as a plain Argo Workflow: ``python -m nasflow.STEP`` in the same images, no Kubeflow needed.
+"""The same pipelines as plain Argo Workflows: ``python -m nasflow.STEP`` in the same images, no Kubeflow needed.
 
 Documents pass through ``work_dir``, which every pod must see: a ``gs://`` prefix. Argo retries a task unless it ended
-with exit code 2 (the user's input); it then goes on where it stopped.
+with exit code 2 (the user's input); it then goes on where it stopped. A task whose condition is not met is skipped, and
+those that need it are omitted: what `hold` and `keep` log on Kubeflow is in the documents.
 """
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +19,82 @@ from nasflow.core.spec import AcceleratorSection, ExperimentSpec
 from nasflow.core.version import VERSION
 from nasflow.search.worker_job import ROLE_LABEL
 from nasflow_pipelines.compiling import name_of
+from nasflow_pipelines.kinds import PipelineName
 from nasflow_pipelines.resources import CPU_TASK, SHARED_MEMORY, SPOT_LABEL, USER_ID
 
-STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "preprocess": ("beam", ()),
-    "search": ("trainer", ("dataset",)),
-    "train": ("trainer", ("dataset", "search")),
-    "evaluate": ("trainer", ("dataset", "model")),
-    "register": ("ops", ("dataset", "search", "model", "evaluation")),
-    "deploy": ("server", ("registered", "evaluation")),
-}
-"""Step → its image, and the documents that it reads."""
 
-MAKES = {
-    "preprocess": "dataset",
-    "search": "search",
-    "train": "model",
-    "evaluate": "evaluation",
-    "register": "registered",
-    "deploy": "endpoint",
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One task."""
+
+    image: str
+    reads: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """The documents that it reads: option → the task that leaves it."""
+    module: str = ""
+    """Arguments of ``python -m``; left out: ``nasflow.STEP``."""
+    experiment: str = ""
+    """The task that leaves the experiment as this one runs it; left out: the workflow's parameter."""
+    facts: tuple[str, ...] = ()
+    """What it leaves for others' conditions: output parameter, and ``--FACT-file``."""
+    when: tuple[str, str] | None = None
+    """(task, its fact): runs only where that is true."""
+
+
+AUTOML: Mapping[str, Step] = {
+    "preprocess": Step(image="beam"),
+    "search": Step(image="trainer", reads={"dataset": "preprocess"}),
+    "train": Step(image="trainer", reads={"dataset": "preprocess", "search": "search"}),
+    "evaluate": Step(image="trainer", reads={"dataset": "preprocess", "model": "train"}, facts=("promoted",)),
+    "register": Step(
+        image="ops", reads={"dataset": "preprocess", "search": "search", "model": "train", "evaluation": "evaluate"}
+    ),
+    "deploy": Step(
+        image="server", reads={"registered": "register", "evaluation": "evaluate"}, when=("evaluate", "promoted")
+    ),
 }
-"""Step → the document that it leaves."""
+
+RETRAIN: Mapping[str, Step] = {
+    "recall": Step(image="ops", module="nasflow.retrain recall", facts=("experiment",)),
+    "preprocess": dataclasses.replace(AUTOML["preprocess"], experiment="recall"),
+    "weigh": Step(
+        image="ops",
+        module="nasflow.retrain weigh",
+        reads={"dataset": "preprocess", "incumbent": "recall"},
+        experiment="recall",
+        facts=("experiment", "go"),
+    ),
+    "search": dataclasses.replace(AUTOML["search"], experiment="weigh", when=("weigh", "go")),
+    **{
+        name: dataclasses.replace(AUTOML[name], experiment="weigh")
+        for name in ("train", "evaluate", "register", "deploy")
+    },
+}
+
+PIPELINES: Mapping[PipelineName, Mapping[str, Step]] = {"automl": AUTOML, "retrain": RETRAIN}
 
 _SPEC = "/tmp/nasflow/experiment.json"  # noqa: S108  # where Argo puts the parameter
-_PROMOTED = "/tmp/promoted"  # noqa: S108  # read by Argo's executor
+_WORKFLOWS_SPEC = "{{workflow.parameters.spec}}"
 _RUN = "{{workflow.parameters.work-dir}}/runs/{{workflow.uid}}"
 
 
-def workflow(experiment: ExperimentSpec, *, work_dir: str | None = None) -> dict[str, Any]:
+def workflow(
+    experiment: ExperimentSpec, *, work_dir: str | None = None, pipeline: PipelineName = "automl"
+) -> dict[str, Any]:
     """The Workflow object.
 
     Args:
         experiment: What to run; its ``resources`` are fixed here, everything else can be replaced at submission by the
             workflow parameter ``spec``.
         work_dir: Default of the workflow parameter ``work-dir``; without it a submission must name one.
+        pipeline: Which one.
     """
     place = {"name": "work-dir", **({"value": work_dir} if work_dir is not None else {})}
-    section = experiment.resources
+    section, steps = experiment.resources, PIPELINES[pipeline]
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
         "metadata": {
-            "generateName": f"{name_of(experiment)}-",
+            "generateName": f"{name_of(experiment, pipeline)}-",
             "labels": {"app.kubernetes.io/managed-by": "nasflow", "app.kubernetes.io/version": VERSION},
         },
         "spec": {
@@ -72,14 +109,16 @@ def workflow(experiment: ExperimentSpec, *, work_dir: str | None = None) -> dict
             },
             "arguments": {"parameters": [place, {"name": "spec", "value": spec_file.to_json(experiment)}]},
             "templates": [
-                {"name": "nasflow", "dag": {"tasks": [_task(step) for step in STEPS]}},
-                *(_template(step, experiment) for step in STEPS),
+                {"name": "nasflow", "dag": {"tasks": [_task(name, step) for name, step in steps.items()]}},
+                *(_template(name, step, experiment) for name, step in steps.items()),
             ],
         },
     }
 
 
-def compile_to(experiment: ExperimentSpec, path: Path, *, work_dir: str | None = None) -> None:
+def compile_to(
+    experiment: ExperimentSpec, path: Path, *, work_dir: str | None = None, pipeline: PipelineName = "automl"
+) -> None:
     """Writes the workflow as YAML, for ``argo submit`` or ``kubectl create``.
 
     Raises:
@@ -87,7 +126,7 @@ def compile_to(experiment: ExperimentSpec, path: Path, *, work_dir: str | None =
     """
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"{path}: the name must end in .yaml")
-    text = yaml.safe_dump(workflow(experiment, work_dir=work_dir), sort_keys=False, width=120)
+    text = yaml.safe_dump(workflow(experiment, work_dir=work_dir, pipeline=pipeline), sort_keys=False, width=120)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -95,42 +134,46 @@ def compile_to(experiment: ExperimentSpec, path: Path, *, work_dir: str | None =
         raise UserError(f"{path}: cannot be written: {error}") from error
 
 
-def _task(step: str) -> dict[str, Any]:
-    _, reads = STEPS[step]
-    needed = [maker for maker, document in MAKES.items() if document in reads]
-    task: dict[str, Any] = {"name": step, "template": step}
-    if needed:
-        task["dependencies"] = needed
-    if step == "deploy":
-        task["dependencies"] = ["evaluate", "register"]
-        task["when"] = "{{tasks.evaluate.outputs.parameters.promoted}} == true"
+def _task(name: str, step: Step) -> dict[str, Any]:
+    given = f"{{{{tasks.{step.experiment}.outputs.parameters.experiment}}}}" if step.experiment else _WORKFLOWS_SPEC
+    task: dict[str, Any] = {
+        "name": name,
+        "template": name,
+        "arguments": {"parameters": [{"name": "spec", "value": given}]},
+    }
+    # "Succeeded": where a condition was not met, what comes after it is not run either.
+    if needed := dict.fromkeys([*step.reads.values(), *filter(None, [step.experiment]), *(step.when or ())[:1]]):
+        task["depends"] = " && ".join(f"{each}.Succeeded" for each in needed)
+    if step.when is not None:
+        task["when"] = f"{{{{tasks.{step.when[0]}.outputs.parameters.{step.when[1]}}}}} == true"
     return task
 
 
-def _template(step: str, experiment: ExperimentSpec) -> dict[str, Any]:
-    image, reads = STEPS[step]
-    section, accelerated = experiment.resources, image == "trainer"
-    in_pods = step == "search" and experiment.search.launcher.kind == "kubernetes"  # its workers have the accelerators
+def _template(name: str, step: Step, experiment: ExperimentSpec) -> dict[str, Any]:
+    section, accelerated = experiment.resources, step.image == "trainer"
+    in_pods = name == "search" and experiment.search.launcher.kind == "kubernetes"  # its workers have the accelerators
     accelerator = section.accelerator if accelerated and not in_pods else None
     cpu, memory = (section.cpu, section.memory) if accelerated else CPU_TASK
     arguments = ["--spec", _SPEC]
-    for document in reads:
-        maker = next(maker for maker, made in MAKES.items() if made == document)
+    for document, maker in step.reads.items():
         arguments += [f"--{document}", f"{_RUN}/documents/{maker}"]
-    arguments += ["--output", f"{_RUN}/documents/{step}"]
+    arguments += ["--output", f"{_RUN}/documents/{name}"]
     arguments += ["--work-dir", "{{workflow.parameters.work-dir}}", "--run-id", "{{workflow.uid}}"]
-    if step == "evaluate":
-        arguments += ["--promoted-file", _PROMOTED]
+    for fact in step.facts:
+        arguments += [f"--{fact}-file", _fact_path(fact)]
     amounts = {"cpu": cpu, "memory": memory}
     limits = {**amounts, **({accelerator.type: str(accelerator.count)} if accelerator else {})}
     template: dict[str, Any] = {
-        "name": step,
-        "inputs": {"artifacts": [{"name": "spec", "path": _SPEC, "raw": {"data": "{{workflow.parameters.spec}}"}}]},
+        "name": name,
+        "inputs": {
+            "parameters": [{"name": "spec"}],
+            "artifacts": [{"name": "spec", "path": _SPEC, "raw": {"data": "{{inputs.parameters.spec}}"}}],
+        },
         "activeDeadlineSeconds": math.ceil(section.timeout_hours * 3600),
         "container": {
-            "image": section.image("trainer-gpu" if accelerator else image),
+            "image": section.image("trainer-gpu" if accelerator else step.image),
             "imagePullPolicy": "IfNotPresent",  # tags are versions and never move
-            "command": ["python", "-m", f"nasflow.{step}"],
+            "command": ["python", "-m", *(step.module or f"nasflow.{name}").split()],
             "args": arguments,
             "resources": {"requests": amounts, "limits": limits},
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
@@ -145,14 +188,21 @@ def _template(step: str, experiment: ExperimentSpec) -> dict[str, Any]:
         }
     if in_pods:
         template["metadata"] = {"labels": {ROLE_LABEL: "search"}}  # NetworkPolicies go by it
-    if step == "evaluate":
-        template["outputs"] = {"parameters": [{"name": "promoted", "valueFrom": {"path": _PROMOTED}}]}
+    if step.facts:
+        outputs = [{"name": fact, "valueFrom": {"path": _fact_path(fact)}} for fact in step.facts]
+        template["outputs"] = {"parameters": outputs}
+    if section.account_per_step:
+        template["serviceAccountName"] = section.account_of(name)
     if accelerated:
         template["volumes"] = [{"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}}]
         template["container"]["volumeMounts"] = [{"name": "dshm", "mountPath": "/dev/shm"}]  # noqa: S108  # the mount
     if accelerator:
         template |= _pool(accelerator)
     return template
+
+
+def _fact_path(fact: str) -> str:
+    return f"/tmp/{fact}"  # noqa: S108  # read by Argo's executor
 
 
 def _pool(accelerator: AcceleratorSection) -> dict[str, Any]:

@@ -184,9 +184,7 @@ def compile_(
 
     experiment = spec_file.load(file, overrides)
     if target == "argo":
-        if pipeline != "automl":
-            raise UserError(f"--pipeline: only automl can be compiled for argo, got {pipeline}; use --target kfp")
-        argo.compile_to(experiment, output, work_dir=work_dir)
+        argo.compile_to(experiment, output, work_dir=work_dir, pipeline=pipeline)
     else:
         compiling.compile_to(experiment, output, work_dir=work_dir, pipeline=pipeline)
     click.echo(f"wrote {output}")

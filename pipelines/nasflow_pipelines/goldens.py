@@ -55,6 +55,8 @@ def write(root: Path) -> list[Path]:
     paths[-1].write_text(yaml.safe_dump(_search_workers(), sort_keys=False, width=120), encoding="utf-8")
     paths.append(root / "tests" / "contract" / "goldens" / "retrain_gpu_spot.yaml")
     compile_to(ExperimentSpec.model_validate(EXPERIMENTS["gpu_spot"]), paths[-1], pipeline="retrain")
+    paths.append(root / "tests" / "contract" / "goldens" / "argo_retrain_gpu_spot.yaml")
+    argo.compile_to(ExperimentSpec.model_validate(EXPERIMENTS["gpu_spot"]), paths[-1], pipeline="retrain")
     return paths
 
 

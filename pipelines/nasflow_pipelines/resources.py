@@ -5,6 +5,7 @@ import math
 from typing import Any, Self
 
 from nasflow.core.spec import AcceleratorSection, ExperimentSpec, LauncherSection, ResourcesSection
+from nasflow.deploy.cluster import ACCOUNT
 from nasflow.search.worker_job import ROLE_LABEL
 
 USER_ID = 65532
@@ -55,6 +56,16 @@ class Resources:
         _limit(task, self.section.cpu, self.section.memory)
         _shared_memory(task)
         kubernetes.add_pod_label(task, ROLE_LABEL, "search")  # NetworkPolicies go by it
+        return task
+
+    def deploying(self, task: Any) -> Any:
+        """The deploy step; with `account_per_step` it alone holds a token that may apply InferenceServices."""
+        self.cpu(task, "server")
+        if self.cluster and self.section.account_per_step:
+            from kfp import kubernetes
+
+            secret = f"{self.section.account_of('deploy')}-token"
+            kubernetes.use_secret_as_volume(task, secret_name=secret, mount_path=str(ACCOUNT))
         return task
 
     def _common(self, task: Any, image: str) -> None:

@@ -1,6 +1,8 @@
 """The plain Argo Workflow: what refers to something finds it, and every command line is one that its step takes."""
 
 import importlib
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from nasflow_pipelines import argo, cli, goldens
 
 GOLDENS = Path(__file__).parent / "goldens"
 STEPS = ("preprocess", "search", "train", "evaluate", "register", "deploy")
+COMMITTED = dict.fromkeys(goldens.EXPERIMENTS, argo.AUTOML) | {"retrain_gpu_spot": argo.RETRAIN}
 
 
 def committed(name):
@@ -28,31 +31,67 @@ def tasks(workflow):
     return {each["name"]: each for each in templates(workflow)["nasflow"]["dag"]["tasks"]}
 
 
-@pytest.mark.parametrize("name", goldens.EXPERIMENTS)
-def test_every_reference_is_met(name):
+def needs(task):
+    """The tasks that must have succeeded."""
+    found = task.get("depends", "").split(" && ")
+    return {each.removesuffix(".Succeeded") for each in found if each}
+
+
+@pytest.mark.parametrize(("name", "steps"), COMMITTED.items())
+def test_every_reference_is_met(name, steps):
     workflow = committed(name)
-    assert set(tasks(workflow)) == set(STEPS)
-    for task in tasks(workflow).values():
-        assert task["template"] in templates(workflow)
-        assert set(task.get("dependencies", ())) <= set(tasks(workflow))
-    for step in STEPS:
-        arguments = templates(workflow)[step]["container"]["args"]
-        read = {value.rpartition("/")[2] for value in arguments if "/documents/" in value} - {step}
-        assert read == set(tasks(workflow)[step].get("dependencies", ()))
-        volumes = {each["name"] for each in templates(workflow)[step].get("volumes", ())}
-        assert {each["name"] for each in templates(workflow)[step]["container"].get("volumeMounts", ())} == volumes
+    assert set(tasks(workflow)) == set(steps)
+    outputs = {
+        name: {each["name"] for each in template.get("outputs", {}).get("parameters", ())}
+        for name, template in templates(workflow).items()
+    }
+    earlier = {}
+    for name, task in tasks(workflow).items():
+        template = templates(workflow)[task["template"]]
+        assert needs(task) <= set(earlier)
+        earlier[name] = needs(task).union(*(earlier[each] for each in needs(task)))
+        used = re.findall(r"tasks\.(\w+)\.outputs\.parameters\.(\w+)", json.dumps(task))
+        assert all(fact in outputs[maker] and maker in earlier[name] for maker, fact in used), name
+        read = {value.rpartition("/")[2] for value in template["container"]["args"] if "/documents/" in value} - {name}
+        assert read <= earlier[name]
+        volumes = {each["name"] for each in template.get("volumes", ())}
+        assert {each["name"] for each in template["container"].get("volumeMounts", ())} == volumes
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_every_step_takes_its_command_line(step, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "step"), [(name, step) for name in ("cpu", "retrain_gpu_spot") for step in COMMITTED[name]]
+)
+def test_every_step_takes_its_command_line(name, step):
     """Parsed by the step's own command; it stops at documents that are not there, not at an unknown option."""
-    container = templates(committed("cpu"))[step]["container"]
-    assert container["command"] == ["python", "-m", f"nasflow.{step}"]
-    main = importlib.import_module(f"nasflow.{step}.__main__").main
+    container = templates(committed(name))[step]["container"]
+    python, dash_m, module, *rest = container["command"]
+    assert (python, dash_m) == ("python", "-m")
+    main = importlib.import_module(f"{module}.__main__").main
+    for each in rest:
+        main = main.commands[each]
     with main.make_context(step, list(container["args"])) as context:
         assert context.params["spec"] == Path("/tmp/nasflow/experiment.json")
         assert context.params["run_id"] == "{{workflow.uid}}"
-        assert all(context.params[name] is not None for name in argo.STEPS[step][1])
+        assert all(context.params[document] is not None for document in COMMITTED[name][step].reads)
+        facts = COMMITTED[name][step].facts
+        assert {str(context.params[f"{fact}_file"]) for fact in facts} == {f"/tmp/{fact}" for fact in facts}
+
+
+def test_a_retraining_keeps_the_champion_or_goes_on_with_the_reviewed_experiment():
+    workflow = committed("retrain_gpu_spot")
+    given = {name: task["arguments"]["parameters"][0]["value"] for name, task in tasks(workflow).items()}
+    recalled, weighed = (f"{{{{tasks.{name}.outputs.parameters.experiment}}}}" for name in ("recall", "weigh"))
+    assert given == {
+        "recall": "{{workflow.parameters.spec}}",
+        "preprocess": recalled,
+        "weigh": recalled,
+        **dict.fromkeys(("search", "train", "evaluate", "register", "deploy"), weighed),
+    }
+    assert tasks(workflow)["search"]["when"] == "{{tasks.weigh.outputs.parameters.go}} == true"
+    for name in ("train", "evaluate", "register", "deploy"):  # not run where search was skipped, not even as "skipped"
+        assert needs(tasks(workflow)[name]) & {"search", "train", "evaluate", "register"}
+        assert "||" not in tasks(workflow)[name]["depends"]
+    assert "when" in tasks(workflow)["deploy"]
 
 
 def test_deploy_waits_for_promotion():
@@ -105,6 +144,11 @@ def test_the_command_writes_it(tmp_path):
     command = ["compile", str(file), "--target", "argo", "-o", str(out), "--work-dir", "gs://b/w"]
     done = CliRunner().invoke(cli.main, [*command, "--set", "resources.service_account=runner"])
     assert done.exit_code == 0, done.output
+    again = [*command[:-4], "-o", str(tmp_path / "r.yaml"), "--pipeline", "retrain"]
+    assert CliRunner().invoke(cli.main, again).exit_code == 0
+    retraining = yaml.safe_load((tmp_path / "r.yaml").read_text())
+    assert retraining["metadata"]["generateName"].endswith("-retrain-")
+    assert set(tasks(retraining)) == set(argo.RETRAIN)
     workflow = yaml.safe_load(out.read_text())
     assert (workflow["kind"], workflow["spec"]["serviceAccountName"]) == ("Workflow", "runner")
 

@@ -29,7 +29,9 @@ def test_all_committed_yaml_is_compared(compiled):
     committed = {p.relative_to(ROOT) for p in (ROOT / "components").rglob("component.yaml")}
     committed |= {p.relative_to(ROOT) for p in (ROOT / "tests/contract/goldens").glob("*.yaml")}
     assert committed == set(compiled)
-    assert len(committed) == len(STEPS) + 2 * len(goldens.EXPERIMENTS) + 2  # Kubeflow, Argo; one retraining, one Job
+    assert (
+        len(committed) == len(STEPS) + 2 * len(goldens.EXPERIMENTS) + 3
+    )  # Kubeflow, Argo; one retraining of each, one Job
 
 
 def test_committed_yaml_is_what_compiles(compiled):

@@ -88,20 +88,31 @@ def test_the_rules_find_what_they_are_for(path: tuple[Any, ...], value: Any, com
     assert any(complaint in each for each in violations(pod)), violations(pod)
 
 
-def test_the_plain_argo_workflows_tasks_pass_restricted() -> None:
+EXPERIMENT = {
+    "task": "tabular_regression",
+    "data": {"train": "gs://b/x.csv", "label": "y"},
+    "name": "m",
+    "resources": {"service_account": "nasflow-runner", "account_per_step": True, "accelerator": {"count": 1}},
+    "deploy": {"target": "kserve"},
+}
+
+
+@pytest.mark.parametrize("pipeline", ["automl", "retrain"])
+def test_the_plain_argo_workflows_tasks_pass_restricted(pipeline: Any) -> None:
     from nasflow_pipelines import argo
 
-    experiment = ExperimentSpec.model_validate(
-        {"task": "tabular_regression", "data": {"train": "gs://b/x.csv", "label": "y"}, "name": "m"}
-    )
-    workflow = argo.workflow(experiment, work_dir="gs://b/w")
+    workflow = argo.workflow(ExperimentSpec.model_validate(EXPERIMENT), work_dir="gs://b/w", pipeline=pipeline)
     spec = workflow["spec"]
     pods = [
-        {"securityContext": spec.get("securityContext"), "containers": [template["container"]], **_volumes(spec)}
+        {
+            "securityContext": spec.get("securityContext"),
+            "containers": [template["container"]],
+            "volumes": [*spec.get("volumes", []), *template.get("volumes", [])],
+        }
         for template in spec["templates"]
         if "container" in template
     ]
-    assert pods
+    assert len(pods) == len(argo.PIPELINES[pipeline])
     assert [violations(pod) for pod in pods] == [[]] * len(pods)
 
 
@@ -113,8 +124,49 @@ def test_search_workers_pass_restricted() -> None:
     assert pod["automountServiceAccountToken"] is False
 
 
-def _volumes(spec: dict[str, Any]) -> dict[str, Any]:
-    return {"volumes": spec.get("volumes", [])}
+KUBEFLOWS_OWN = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""What Kubeflow Pipelines' driver gives an executor's container (backend/src/v2/driver, read at 7b70c7b9); the user and
+runAsNonRoot are the pipeline's to say."""
+
+
+def kubeflows_pods(experiment: dict[str, Any], pipeline: Any, folder: Path) -> dict[str, dict[str, Any]]:
+    """The pod that each executor's settings ask for; as far as they are in the compiled pipeline."""
+    from kfp import compiler
+
+    from nasflow_pipelines.kinds import kind_of
+
+    file = folder / "p.yaml"
+    compiler.Compiler().compile(kind_of(pipeline).build(ExperimentSpec.model_validate(experiment)), str(file))
+    compiled, platform = yaml.safe_load_all(file.read_text())
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    pods = {}
+    for name in compiled["deploymentSpec"]["executors"]:
+        mine = placed[name]
+        # not looked at below: where it runs, how long, what it is called
+        known = {"securityContext", "emptyDirMounts", "secretAsVolume", "nodeSelector", "tolerations", "podMetadata"}
+        assert mine.keys() <= known | {"activeDeadlineSeconds", "imagePullPolicy"}, mine.keys()
+        context = dict(mine["securityContext"])
+        context.update({key: int(context[key]) for key in ("runAsUser", "runAsGroup") if key in context})
+        volumes = [{"name": each["volumeName"], "emptyDir": {}} for each in mine.get("emptyDirMounts", [])]
+        volumes += [{"name": each["secretName"], "secret": {}} for each in mine.get("secretAsVolume", [])]
+        container = {"name": name, "securityContext": {**KUBEFLOWS_OWN, **context}}
+        pods[name] = {"containers": [container], "volumes": volumes}
+    return pods
+
+
+@pytest.mark.parametrize("pipeline", ["automl", "retrain"])
+def test_kubeflows_tasks_pass_restricted(pipeline: Any, tmp_path: Path) -> None:
+    pods = kubeflows_pods(EXPERIMENT, pipeline, tmp_path)
+    assert {"exec-search", "exec-deploy", "exec-hold"} <= pods.keys()
+    assert {name: found for name, pod in pods.items() if (found := violations(pod))} == {}
+    for pod in pods.values():
+        assert pod["containers"][0]["securityContext"]["runAsUser"] == 65532
+    bare = {"containers": [{"name": "x", "securityContext": KUBEFLOWS_OWN}]}
+    assert violations(bare) == ["x: runAsNonRoot is not true"]  # which is what ours adds
 
 
 def test_the_namespace_enforces_what_kubeflows_own_pods_satisfy_and_warns_of_the_rest() -> None:

@@ -33,11 +33,24 @@ class KubernetesApi:
         self.client, self.namespace, self.inside, self._step = client, namespace, inside, step
 
     @classmethod
-    def connect(cls, namespace: str | None, *, step: str, wanted: str) -> Self:
-        """As a pod's account in a cluster, else by kubectl's configuration. `wanted`: the key that asks for it."""
+    def connect(cls, namespace: str | None, *, step: str, wanted: str, account: Path | None = None) -> Self:
+        """As a pod's account in a cluster, else by kubectl's configuration.
+
+        Args:
+            namespace: Left out: the pod's, or the configuration's.
+            step: Who calls, for messages.
+            wanted: The key that asks for it.
+            account: Where another account's token may be mounted (``token``, ``ca.crt``, ``namespace``); if it is, we
+                are that one.
+        """
         from kubernetes import client, config
         from kubernetes.config.config_exception import ConfigException
+        from kubernetes.config.incluster_config import InClusterConfigLoader
 
+        if account is not None and (account / "token").exists():
+            InClusterConfigLoader(str(account / "token"), str(account / "ca.crt")).load_and_set()
+            here = (account / "namespace").read_text(encoding="utf-8").strip()
+            return cls(client.ApiClient(), namespace or here, inside=True, step=step)
         if _POD.exists():
             config.load_incluster_config()
             here = _POD.read_text(encoding="utf-8").strip()

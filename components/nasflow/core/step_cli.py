@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from nasflow.core import log, spec_file
 from nasflow.core.artifacts import Document
 from nasflow.core.errors import NasflowError, SpecError, full_disk_is_try_again
-from nasflow.core.spec import Section
+from nasflow.core.spec import ExperimentSpec, Section
 from nasflow.core.storage import assert_writable
 from nasflow.core.task import stop_on_signals, task
 
@@ -29,14 +29,17 @@ def command(
     spec_class: type[Section],
     inputs: Mapping[str, type[Document]],
     facts: Mapping[str, Callable[[Any], str]] | None = None,
+    *,
+    module: str | None = None,
 ) -> click.Command:
     """The command of one step.
 
     Args:
-        step: Its package: ``nasflow.<step>.step.run`` does the work.
+        step: Its name.
         spec_class: What of the experiment the step depends on; ``--help`` prints its fields.
         inputs: The documents that it reads, by the name of `run`'s argument.
         facts: What an orchestrator may need of the finished document for a condition: ``--NAME-file`` gets its text.
+        module: Whose ``run`` does the work; left out: ``nasflow.<step>.step``.
     """
 
     def main(
@@ -53,8 +56,9 @@ def command(
             _fail(step, error)
 
         def work() -> Document:
-            run = importlib.import_module(f"nasflow.{step}.step").run
-            made: Document = run(spec_class.of(experiment), **documents, work_dir=place, output=output)  # type: ignore[attr-defined]  # every step's spec has `of`
+            run = importlib.import_module(module or f"nasflow.{step}.step").run
+            mine = experiment if spec_class is ExperimentSpec else spec_class.of(experiment)  # type: ignore[attr-defined]  # every step's spec has `of`
+            made: Document = run(mine, **documents, work_dir=place, output=output)
             for fact, of in (facts or {}).items():
                 if (path := given[f"{fact}_file"]) is not None:
                     path.write_text(of(made), encoding="utf-8")
@@ -92,7 +96,7 @@ def command(
         click.Option(["--run-id"], help="Leave a record at WORK_DIR/runs/RUN_ID/, as a pipeline's task does."),
     ]
     return _StepCommand(
-        name=f"python -m nasflow.{step}",
+        name=step if module else f"python -m nasflow.{step}",
         callback=main,
         params=[*options],
         help=f"Run the step `{step}` alone. Finished work in --work-dir is reused.",

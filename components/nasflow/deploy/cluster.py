@@ -3,6 +3,7 @@
 import json
 import urllib.parse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 from nasflow.core.kubernetes_api import KubernetesApi
@@ -20,6 +21,8 @@ _ADVICE = {
     404: "is KServe installed (CRD inferenceservices.serving.kserve.io), and the namespace there?",
     409: "somebody else set these fields: let one tool manage this object",
 }
+ACCOUNT = Path("/var/run/secrets/nasflow/deploy")
+"""Where a pipeline mounts the token of an account that may do this, if the pod's own may not."""
 
 
 class Cluster(Protocol):
@@ -58,8 +61,8 @@ class KubernetesCluster:
 
     @classmethod
     def connect(cls, namespace: str | None) -> Self:
-        """As a pod's account in a cluster, else by kubectl's configuration."""
-        api = KubernetesApi.connect(namespace, step="deploy", wanted="deploy.target: kserve")
+        """In a cluster as the account whose token is mounted for it, or as the pod's; else as kubectl is configured."""
+        api = KubernetesApi.connect(namespace, step="deploy", wanted="deploy.target: kserve", account=ACCOUNT)
         return cls(api.client, api.namespace, inside=api.inside)
 
     def get(self, name: str) -> dict[str, Any] | None:

@@ -158,3 +158,23 @@ def test_no_cluster_configured(monkeypatch, tmp_path):
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     with pytest.raises(UserError, match="no cluster is configured"):
         KubernetesCluster.connect(None)
+
+
+def test_in_a_pipeline_it_is_the_account_whose_token_is_mounted_for_it(tmp_path, monkeypatch):
+    """Not the pod's own, which may do nothing here."""
+    from nasflow.deploy import cluster
+
+    (tmp_path / "token").write_text("deploys-token")
+    (tmp_path / "ca.crt").write_text("certificate")
+    (tmp_path / "namespace").write_text("models\n")
+    monkeypatch.setattr(cluster, "ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.setattr(client.Configuration, "_default", None)  # what it sets; put back afterwards
+    monkeypatch.setattr(client, "ApiClient", client.Configuration.get_default_copy)
+    connected = KubernetesCluster.connect(None)
+    assert (connected.namespace, connected.inside) == ("models", True)
+    made = connected._client
+    assert made.host == "https://10.0.0.1:443"
+    assert made.get_api_key_with_prefix("authorization") == "bearer deploys-token"
+    assert made.ssl_ca_cert == str(tmp_path / "ca.crt")

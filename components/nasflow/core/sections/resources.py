@@ -1,8 +1,8 @@
 """`resources`: what a task gets on Kubernetes."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from nasflow.core.sections._base import Section
 from nasflow.core.version import VERSION
@@ -48,6 +48,10 @@ class ResourcesSection(Section):
     that are named run as `PREFIX/trainer@sha256:…`, whatever the tag points at by then."""
     service_account: str | None = None
     """Kubernetes service account of the run."""
+    account_per_step: bool = False
+    """Each task has only the rights that it uses (`manifests/base/rbac.yaml`). Argo: tasks run as
+    `SERVICE_ACCOUNT-STEP`. Kubeflow Pipelines gives all tasks of a run one account: `deploy` alone is given another
+    one's token, from the Secret `SERVICE_ACCOUNT-deploy-token`."""
 
     def image(self, name: str) -> str:
         """A container image by its short name.
@@ -57,6 +61,20 @@ class ResourcesSection(Section):
         """
         digest = self.image_digests.get(name)
         return f"{self.image_prefix}/{name}@{digest}" if digest else f"{self.image_prefix}/{name}:{VERSION}"
+
+    def account_of(self, step: str) -> str | None:
+        """The service account of a step's own; None where there is none.
+
+        >>> ResourcesSection(service_account="nasflow-runner", account_per_step=True).account_of("deploy")
+        'nasflow-runner-deploy'
+        """
+        return f"{self.service_account}-{step}" if self.account_per_step else None
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.account_per_step and not self.service_account:
+            raise ValueError("account_per_step needs service_account, the beginning of the accounts' names")
+        return self
 
     @field_validator("image_digests")
     @classmethod

@@ -1,0 +1,125 @@
+"""Which account may do what in a cluster, verb by verb; and which step runs as which, on Argo and on Kubeflow."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp import compiler
+
+from nasflow.core.spec import ExperimentSpec
+from nasflow.deploy import cluster
+from nasflow_pipelines import argo
+from nasflow_pipelines.kinds import kind_of
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = ROOT / "manifests/base"
+
+RESULT = {("argoproj.io", "workflowtaskresults", "", verb) for verb in ("create", "patch")}
+"""Argo's executor, for every task."""
+LAUNCHER = {("", "configmaps", "kfp-launcher", "get"), ("", "secrets", "mlpipeline-minio-artifact", "get")}
+"""Kubeflow's driver and launcher."""
+SERVICES = {("serving.kserve.io", "inferenceservices", "", verb) for verb in cluster.VERBS}
+"""Deploy, target `kserve`."""
+USED = {
+    "nasflow-runner": RESULT | LAUNCHER,
+    "nasflow-runner-recall": RESULT,
+    "nasflow-runner-preprocess": RESULT,
+    "nasflow-runner-weigh": RESULT,
+    "nasflow-runner-search": RESULT,
+    "nasflow-runner-train": RESULT,
+    "nasflow-runner-evaluate": RESULT,
+    "nasflow-runner-register": RESULT,
+    "nasflow-runner-deploy": RESULT | SERVICES,
+    "nasflow-server": set(),
+}
+"""Account → (API group, resource, name or any, verb) that something of ours uses."""
+
+EXPERIMENT = {
+    "task": "tabular_regression",
+    "name": "m",
+    "data": {"train": "gs://b/x.csv", "label": "y"},
+    "resources": {"service_account": "nasflow-runner", "account_per_step": True},
+    "deploy": {"target": "kserve"},
+}
+EACH = ["automl", "retrain"]
+
+
+def objects(name: str) -> list[dict[str, Any]]:
+    return [each for each in yaml.safe_load_all((BASE / name).read_text()) if each]
+
+
+def granted() -> dict[str, set[tuple[str, str, str, str]]]:
+    roles = {each["metadata"]["name"]: each["rules"] for each in objects("rbac.yaml") if each["kind"] == "Role"}
+    files = ("service-account.yaml", "serving.yaml")
+    accounts = [each for file in files for each in objects(file) if each["kind"] == "ServiceAccount"]
+    found: dict[str, set[tuple[str, str, str, str]]] = {each["metadata"]["name"]: set() for each in accounts}
+    for binding in (each for each in objects("rbac.yaml") if each["kind"] == "RoleBinding"):
+        for subject in binding["subjects"]:
+            for rule in roles[binding["roleRef"]["name"]]:
+                found[subject["name"]] |= {
+                    (group, resource, name, verb)
+                    for group in rule["apiGroups"]
+                    for resource in rule["resources"]
+                    for name in rule.get("resourceNames", [""])
+                    for verb in rule["verbs"]
+                }
+    return found
+
+
+def test_every_account_may_do_what_its_step_does_and_nothing_else() -> None:
+    assert granted() == USED
+    kinds = {each["kind"] for each in objects("rbac.yaml")}
+    assert kinds == {"Role", "RoleBinding"}  # nothing reaches beyond the namespace
+
+
+def test_deploy_asks_for_nothing_but_what_it_is_granted() -> None:
+    """Its one way to the API server is `_call`: GET is get; an apply-patch is patch, and create where there is none."""
+    source = Path(cluster.__file__).read_text()
+    assert set(re.findall(r'self\._call\(\s*"([A-Z]+)"', source)) == {"GET", "PATCH"}
+    assert set(cluster.VERBS) == {"get", "patch", "create"}
+    asks = re.compile(r"(?:import kubernetes|from kubernetes(?!\.client\.exceptions| import client, config|\.config))")
+    folders = ("components/nasflow", "pipelines/nasflow_pipelines")
+    code = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    others = {path.name for path in code if asks.search(path.read_text())}
+    assert others <= {"cluster_jobs.py"}, others  # search's workers: a component of its own, see test_manifests.py
+
+
+@pytest.mark.parametrize("pipeline", EACH)
+def test_argos_tasks_run_as_their_own_accounts(pipeline: Any) -> None:
+    workflow = argo.workflow(ExperimentSpec.model_validate(EXPERIMENT), pipeline=pipeline)
+    accounts = {
+        each["name"]: each["serviceAccountName"] for each in workflow["spec"]["templates"] if "container" in each
+    }
+    assert accounts == {name: f"nasflow-runner-{name}" for name in argo.PIPELINES[pipeline]}
+    assert set(accounts.values()) <= set(USED)
+
+
+@pytest.mark.parametrize("pipeline", EACH)
+def test_on_kubeflow_deploy_alone_holds_the_token_that_may_deploy(pipeline: Any, tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    compiler.Compiler().compile(kind_of(pipeline).build(ExperimentSpec.model_validate(EXPERIMENT)), str(file))
+    _, platform = yaml.safe_load_all(file.read_text())
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    mounted = {name: each["secretAsVolume"] for name, each in executors.items() if "secretAsVolume" in each}
+    assert set(mounted) == {"exec-deploy"}
+    (volume,) = mounted["exec-deploy"]
+    assert volume["secretName"] == "nasflow-runner-deploy-token"
+    assert Path(volume["mountPath"]) == cluster.ACCOUNT
+    (secret,) = [each for each in objects("service-account.yaml") if each["kind"] == "Secret"]
+    assert secret["metadata"]["name"] == volume["secretName"]
+    assert secret["metadata"]["annotations"] == {"kubernetes.io/service-account.name": "nasflow-runner-deploy"}
+    assert "data" not in secret  # Kubernetes fills it in
+
+
+def test_without_the_setting_nothing_is_split() -> None:
+    content = EXPERIMENT | {"resources": {"service_account": "nasflow-runner"}}
+    workflow = argo.workflow(ExperimentSpec.model_validate(content))
+    assert not any("serviceAccountName" in each for each in workflow["spec"]["templates"])
+    assert workflow["spec"]["serviceAccountName"] == "nasflow-runner"
+
+
+def test_the_setting_needs_the_accounts_names() -> None:
+    with pytest.raises(ValueError, match="account_per_step needs service_account"):
+        ExperimentSpec.model_validate(EXPERIMENT | {"resources": {"account_per_step": True}})
