@@ -1,6 +1,7 @@
 """The model server against what it could be at best, and against a stock KServe predictor: see SERVING.md.
 
     python -m tests.benchmarks.serving [--seconds 4] [--soak 300] [--only table,image] > table.md
+    python -m tests.benchmarks.serving --only table --servers "echo,fastapi echo,nasflow,kserve echo"
 
 All servers run at once and are asked in turn, so that whatever else the machine does meets them alike. Latency is seen
 by one client that waits for each answer; CPU is what the server's process used for one request, which does not depend
@@ -31,6 +32,7 @@ RAW = {
     "onnx apart": "raw call, ONNX engine, 2 ms apart",
     "saved_model": "raw call, SavedModel",
 }
+SERVERS = ("echo", "fastapi echo", "nasflow", "saved_model", "kserve echo", "kserve")
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -124,7 +126,7 @@ class Process:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(Path(self.log.name).read_text())
             time.sleep(0.1)
-        self.port = int(match[1])
+        self.port = int(match[1] or match[2])
         while True:
             with contextlib.suppress(OSError):
                 self.connection = Connection(self.port)
@@ -146,16 +148,20 @@ class Process:
         Path(self.log.name).unlink()
 
 
-def start_all(bundle):
+def start_all(bundle, names):
     run = [sys.executable, "-m"]
     ours = [*run, "nasflow.serving", "--bundle", str(bundle), "--name", "model", "--port", "0"]
-    return {
-        "echo": Process("echo", [*run, "tests.benchmarks.stock_servers", "echo"], r"^(\d+)"),
-        "nasflow": Process("nasflow", ours, r"at http://127\.0\.0\.1:(\d+)"),
-        "saved_model": Process("saved_model", [*ours, "--engine", "saved_model"], r"at http://127\.0\.0\.1:(\d+)"),
-        "kserve echo": Process("kecho", [*run, "tests.benchmarks.stock_servers", "kserve_echo"], r"(?m)^(\d+)$"),
-        "kserve": Process("kserve", [*run, "tests.benchmarks.stock_servers", "kserve", str(bundle)], r"(?m)^(\d+)$"),
+    stock = [*run, "tests.benchmarks.stock_servers"]
+    commands = {
+        "echo": [*stock, "echo"],
+        "fastapi echo": [*stock, "fastapi_echo"],
+        "nasflow": ours,
+        "saved_model": [*ours, "--engine", "saved_model"],
+        "kserve echo": [*stock, "kserve_echo"],
+        "kserve": [*stock, "kserve", str(bundle)],
     }
+    port = r"at http://127\.0\.0\.1:(\d+)|(?m:^(\d+)$)"
+    return {name: Process(name.replace(" ", "-"), commands[name], port) for name in commands if name in names}
 
 
 # ---- requests ------------------------------------------------------------------------------------------------------
@@ -287,11 +293,11 @@ def _load(server, request, seconds, clients, *, rate):
 
 
 # ---- the page ------------------------------------------------------------------------------------------------------
-def report(kind, make, seconds, soak_seconds):
+def report(kind, make, names, seconds, soak_seconds):
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "bundle")
         rows, schema = make(folder)
-        servers = start_all(folder)
+        servers = start_all(folder, names)
         try:
             _report(kind, folder, rows, schema, servers, seconds, soak_seconds)
         finally:
@@ -301,7 +307,7 @@ def report(kind, make, seconds, soak_seconds):
 
 def _report(kind, folder, rows, schema, servers, seconds, soak_seconds):
     print(f"\n## {kind}\n")
-    print("| rows | who | protocol | p50 ms | CPU ms | × echo | rows/s | rows / CPU s | % of raw | % of session |")
+    print("| rows | who | protocol | p50 ms | CPU ms | CPU × echo | × FastAPI's | rows/s | rows / CPU s | % of raw |")
     print("| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for batch in BATCHES:
         asked = requests(rows[:batch], schema)
@@ -309,15 +315,14 @@ def _report(kind, folder, rows, schema, servers, seconds, soak_seconds):
         raw = raw_calls(folder, rows[:batch], schema, seconds / 4)
         for name, what in RAW.items():
             wall, cpu = raw[name]
-            print(f"| {batch} | {what} | – | {_numbers(batch, wall, cpu)} | | |")
+            print(f"| {batch} | {what} | – | {_numbers(batch, wall, cpu)} | |")
         for (server, protocol), (wall, cpu) in (found := measure(servers, wanted, seconds)).items():
             engine = "saved_model" if server == "saved_model" else "onnx"
             apart = f" ({raw['onnx apart'][1] / cpu:.0%})" if engine == "onnx" else ""
-            shares = (f"{raw[engine][1] / cpu:.0%}{apart}", f"{raw['session'][1] / cpu:.0%}")
-            shares = ("", "") if "echo" in server else shares
-            ratio = f"{wall / found['echo', protocol][0]:.1f}"
-            numbers = _numbers(batch, wall, cpu, ratio)
-            print(f"| {batch} | {server} | {protocol} | {numbers} | {shares[0]} | {shares[1]} |", flush=True)
+            share = "" if "echo" in server else f"{raw[engine][1] / cpu:.0%}{apart}"
+            echoes = [found.get((echo, protocol)) for echo in ("echo", "fastapi echo")]
+            ratios = [f"{cpu / echo[1]:.1f}" if echo else "" for echo in echoes]
+            print(f"| {batch} | {server} | {protocol} | {_numbers(batch, wall, cpu, *ratios)} | {share} |", flush=True)
     if soak_seconds:
         server = servers["nasflow"]
         request = requests(rows[:1], schema)["V1 JSON"]
@@ -334,18 +339,20 @@ def _report(kind, folder, rows, schema, servers, seconds, soak_seconds):
     )
 
 
-def _numbers(batch, wall, cpu, ratio=""):
-    return f"{wall * 1e3:.3f} | {cpu * 1e3:.3f} | {ratio} | {batch / wall:,.0f} | {batch / cpu:,.0f}"
+def _numbers(batch, wall, cpu, asgi="", fastapi=""):
+    return f"{wall * 1e3:.3f} | {cpu * 1e3:.3f} | {asgi} | {fastapi} | {batch / wall:,.0f} | {batch / cpu:,.0f}"
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--soak", type=float, default=0.0)
-    parser.add_argument("--only", default="table,image")
+    parser.add_argument("--only", default="table,image", help="bundles")
+    parser.add_argument("--servers", default=",".join(SERVERS), help="of: %(default)s; the soak needs echo and nasflow")
     options = parser.parse_args()
     for kind in options.only.split(","):
-        report(kind, {"table": table_bundle, "image": image_bundle}[kind], options.seconds, options.soak)
+        make = {"table": table_bundle, "image": image_bundle}[kind]
+        report(kind, make, options.servers.split(","), options.seconds, options.soak)
 
 
 if __name__ == "__main__":

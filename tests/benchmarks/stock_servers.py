@@ -4,6 +4,8 @@ python -m tests.benchmarks.stock_servers echo          a bare ASGI application o
 python -m tests.benchmarks.stock_servers kserve URI    a KServe custom predictor as its documentation writes one, on
                                                        the same bundle and the same engine
     python -m tests.benchmarks.stock_servers kserve_echo   the same server around a predictor that computes nothing
+    python -m tests.benchmarks.stock_servers fastapi_echo  FastAPI on uvicorn, which KServe's server is made of: a route
+                                                       that gives the request's body back, read by nobody
 """
 
 import asyncio
@@ -32,9 +34,25 @@ def _listen():
 
 
 def echo():
+    _run(_echo)
+
+
+def fastapi_echo():
+    from fastapi import FastAPI, Request, Response
+
+    app = FastAPI()
+
+    @app.post("/{path:path}")
+    async def give_back(request: Request) -> Response:
+        return Response(await request.body(), media_type="application/json")
+
+    _run(app)
+
+
+def _run(app):
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(_echo, log_config=None, lifespan="off", timeout_keep_alive=300))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=300))
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[_listen()]))
 
@@ -109,4 +127,6 @@ def _serve(model):
 
 
 if __name__ == "__main__":
-    {"echo": echo, "kserve": kserve, "kserve_echo": kserve_echo}[sys.argv[1]](*sys.argv[2:])
+    {"echo": echo, "fastapi_echo": fastapi_echo, "kserve": kserve, "kserve_echo": kserve_echo}[sys.argv[1]](
+        *sys.argv[2:]
+    )

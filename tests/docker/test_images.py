@@ -1,6 +1,8 @@
 """The built images keep the Dockerfile's promises."""
 
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +64,8 @@ def test_configuration(images: dict[str, Any], name: str) -> None:
     environment = dict(entry.split("=", 1) for entry in config["Env"])
     assert environment["HOME"] == "/tmp"
     assert environment["PATH"].startswith("/opt/venv/bin:")
+    lock = hashlib.sha256((Path(__file__).resolve().parents[2] / "uv.lock").read_bytes()).hexdigest()
+    assert environment["NASFLOW_LOCK_SHA256"] == lock  # what a version that it registers will say
     labels = config["Labels"]
     assert labels["org.opencontainers.image.version"] == VERSION
     assert labels["org.opencontainers.image.title"] == f"nasflow {name}"

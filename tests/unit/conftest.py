@@ -212,8 +212,8 @@ def _write(folder: Path, kind: str, scale: float, engine: str) -> Path:
 @pytest.fixture(scope="session")
 def handmade_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`handmade_bundle("tabular")` → a folder; made once a session for each kind, scale and engine. Do not change its
-    files. ``engine="onnx"`` (tabular, regression): no TensorFlow, neither here nor in the server, which then starts in a
-    second."""
+    files. ``engine="onnx"`` (tabular, regression) needs no TensorFlow, neither here nor in the server, which is
+    then there in a second."""
     made: dict[tuple[str, float, str], Path] = {}
 
     def make(kind: str, scale: float = 1.0, *, engine: str = "saved_model") -> Path:
