@@ -1,7 +1,10 @@
-"""Micro-batching: requests that arrive within a short, bounded delay go through the engine as one batch.
+"""Micro-batching: requests that arrive while the engine is busy go through it as one batch.
+
+A request that finds it idle does not wait, but for those that were read from the network at the same moment; others
+wait until it is idle again, or for the delay, whichever is shorter.
 
 Worth it on accelerators and for networks whose call costs more than their rows; on a CPU with ONNX Runtime a call costs
-tens of microseconds and the delay is pure loss, so it is off unless it is asked for.
+tens of microseconds and handing over to a thread is pure loss, so it is off unless it is asked for.
 """
 
 import asyncio
@@ -22,7 +25,7 @@ class _Waiting:
     loaded: Loaded
     requests: list[tuple[Raw, int, "asyncio.Future[NDArray[np.float32]]"]]
     rows: int
-    timer: asyncio.TimerHandle
+    timer: asyncio.Handle
 
 
 class Batcher:
@@ -36,7 +39,7 @@ class Batcher:
         self._running: set[asyncio.Task[None]] = set()
 
     async def predict(self, loaded: Loaded, raw: Raw, rows: int) -> NDArray[np.float32]:
-        """Waits at most the delay for company.
+        """Waits at most the delay for company, and only while the engine is busy.
 
         Raises:
             DataError: one of these rows cannot be used.
@@ -47,7 +50,8 @@ class Batcher:
             self._send()  # another model's rows, or too many: these do not go together
             waiting = None
         if waiting is None:
-            waiting = self._waiting = _Waiting(loaded, [], 0, loop.call_later(self._delay, self._send))
+            timer = loop.call_later(self._delay, self._send) if self._running else loop.call_soon(self._send)
+            waiting = self._waiting = _Waiting(loaded, [], 0, timer)
         future: asyncio.Future[NDArray[np.float32]] = loop.create_future()
         waiting.requests.append((raw, rows, future))
         waiting.rows += rows
@@ -61,7 +65,12 @@ class Batcher:
             waiting.timer.cancel()
             task = asyncio.get_running_loop().create_task(self._run(waiting))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        if not self._running:
+            self._send()  # what came meanwhile
 
     async def _run(self, waiting: _Waiting) -> None:
         answers = await asyncio.get_running_loop().run_in_executor(self._threads, _together, waiting)

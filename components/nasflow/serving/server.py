@@ -84,7 +84,8 @@ class Settings:
     workers: int = 2
     """Threads that work on long requests side by side."""
     batch_delay_seconds: float = 0.0
-    """Micro-batching (`nasflow.serving.batching`): how long a request waits for others; 0: not at all."""
+    """Micro-batching (`nasflow.serving.batching`): how long a request waits for others while the engine
+    is busy; 0: requests are not batched."""
     batch_rows: int = 256
     """Of one micro-batch, at most."""
     drain_seconds: float = 0.0

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import logging
+import threading
 import time
 from types import SimpleNamespace
 
@@ -116,9 +117,39 @@ def test_a_full_batch_does_not_wait_and_none_is_larger():
     assert sorted(model.calls) == [5, 5]
 
 
-def test_a_lonely_request_waits_no_longer_than_the_delay():
-    model = Counting()
-    assert ask_all([(model, [1.0])], delay=0.01)[0].tolist() == [2.0]
+def test_a_lonely_request_does_not_wait():
+    model, started = Counting(), time.monotonic()
+    assert ask_all([(model, [1.0])], delay=30)[0].tolist() == [2.0]
+    assert time.monotonic() - started < 10
+
+
+def test_what_comes_while_the_engine_works_goes_together_when_it_is_done():
+    """Nobody waits for the 30 s of delay; three requests that came during the first one's call are one batch."""
+    model, started, first_is_in, go_on = Counting(), time.monotonic(), threading.Event(), threading.Event()
+    predict = model.predict
+
+    def slow(raw):
+        first_is_in.set()
+        assert go_on.wait(20)
+        return predict(raw)
+
+    model.predict = slow
+
+    async def main():
+        with concurrent.futures.ThreadPoolExecutor(2) as threads:
+            batcher = Batcher(threads, delay_seconds=30, max_rows=100)
+            ask = lambda value: asyncio.create_task(batcher.predict(model, {"x": np.array([value])}, 1))  # noqa: E731
+            asked = [ask(1.0)]
+            while not first_is_in.is_set():
+                await asyncio.sleep(0.001)
+            asked += [ask(value) for value in (2.0, 3.0, 4.0)]
+            await asyncio.sleep(0.01)
+            go_on.set()
+            return await asyncio.gather(*asked)
+
+    assert [answer.tolist() for answer in asyncio.run(main())] == [[2.0], [4.0], [6.0], [8.0]]
+    assert model.calls == [1, 3]
+    assert time.monotonic() - started < 20
 
 
 def test_a_bad_request_fails_alone_with_its_own_row():
