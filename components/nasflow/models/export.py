@@ -5,6 +5,7 @@ A bundle is a folder:
     model.keras        the Keras model on tensors
     saved_model/       raw features in, predictions out (`nasflow.models.served_graph`)
     network.onnx       the network on tensors, where it can be converted (`nasflow.models.onnx_network`)
+    network.tflite     the same for LiteRT, where it is asked for (`nasflow.models.lite_network`)
     schema.json        the columns
     transform.json     the transform
     signature.json     {"task", "inputs": [{"column", "tensor", "kind", "dtype", "shape"}],
@@ -14,6 +15,7 @@ A bundle is a folder:
 
 import json
 import logging
+import types
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from nasflow.data.raw import raw_batch
 from nasflow.data.schema import Schema
 from nasflow.data.tensors import OutputSpec, Tensors
 from nasflow.data.transform import TransformSpec
-from nasflow.models import onnx_network
+from nasflow.models import lite_network, onnx_network
 from nasflow.models.predict import predict
 from nasflow.models.saved import SavedModel, load_keras
 
@@ -41,7 +43,9 @@ ENCODED_IMAGE_TOLERANCE = 2e-2
 _FLOAT32_STEP = float(np.finfo(np.float32).eps)
 
 
-def export(model: Any, folder: Path, *, schema: Schema, transform: TransformSpec, golden: Golden) -> list[str]:
+def export(
+    model: Any, folder: Path, *, schema: Schema, transform: TransformSpec, golden: Golden, litert: bool = False
+) -> list[str]:
     """Writes the bundle of a Keras model into an empty local folder; returns the files' paths inside it, sorted.
 
     The SavedModel is made of the Keras model as read back from the disk; both answer the golden rows.
@@ -69,13 +73,17 @@ def export(model: Any, folder: Path, *, schema: Schema, transform: TransformSpec
     expected = predict_raw(saved, raw, transform)
     served = SavedModel(folder).predict(raw)
     assert_parity(expected, served, schema=schema, output=transform.output)
-    _add_onnx(saved, folder, apply(transform, raw), expected, schema=schema, output=transform.output)
+    inputs = apply(transform, raw)
+    _add(onnx_network, saved, folder, inputs, expected, schema=schema, output=transform.output)
+    if litert:
+        _add(lite_network, saved, folder, inputs, expected, schema=schema, output=transform.output)
     content = {"rows": golden.rows, "labels": golden.labels, "predictions": expected.tolist()}
     (folder / "golden.json").write_text(json.dumps(content), encoding="utf-8")
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def _add_onnx(
+def _add(
+    form: types.ModuleType,
     model: Any,
     folder: Path,
     inputs: dict[str, NDArray[Any]],
@@ -84,15 +92,16 @@ def _add_onnx(
     schema: Schema,
     output: OutputSpec,
 ) -> None:
-    """Writes the network as ONNX too, unless that fails or answers otherwise: then the SavedModel serves."""
-    path = folder / onnx_network.FILE
+    """Writes the network in another form too, unless that fails or answers otherwise."""
+    path = folder / form.FILE
     try:
-        onnx_network.write(model, path)
-        answered = answers(onnx_network.run(path, inputs), output).astype(np.float32)
-        assert_parity(expected, answered, schema=schema, output=output, name="ONNX network", same_pixels=True)
+        form.write(model, path)
+        answered = answers(form.run(path, inputs), output).astype(np.float32)
+        assert_parity(expected, answered, schema=schema, output=output, name=form.NAME, same_pixels=True)
     except NasflowError as error:
         path.unlink(missing_ok=True)
-        logger.warning("%s; the SavedModel, which is slower, will serve", error)
+        without = "the SavedModel, which is slower, will serve" if form is onnx_network else "the bundle is without it"
+        logger.warning("%s; %s", error, without)
 
 
 def predict_raw(model: Any, raw: dict[str, NDArray[Any]], transform: TransformSpec) -> NDArray[Any]:

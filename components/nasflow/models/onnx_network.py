@@ -20,6 +20,7 @@ from nasflow.core.errors import NasflowError
 logger = logging.getLogger(__name__)
 
 FILE = "network.onnx"
+NAME = "ONNX network"
 OUTPUT = "logits"
 OPSET = 17
 """Of 2022: what runs it need not be new. Opset 18 changes nothing that the layers of our spaces use."""

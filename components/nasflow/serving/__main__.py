@@ -79,9 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", choices=("auto", "onnx", "saved_model"), default="auto", help="(%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime, for one request (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="long requests worked on side by side (%(default)s)")
-    parser.add_argument(
-        "--batch-delay-ms", type=float, default=0.0, help="batch while busy, so long (%(default)s: no)"
-    )
+    parser.add_argument("--batch-delay-ms", type=float, default=0.0, help="batch while busy, so long (%(default)s: no)")
     parser.add_argument("--batch-rows", type=int, default=256, help="of one micro-batch (%(default)s)")
     parser.add_argument("--drain-seconds", type=float, default=0.0, help="answer so long after SIGTERM (%(default)s)")
     parser.add_argument("--log-requests", type=Path, help="folder for the log of requests that nasflow monitor reads")

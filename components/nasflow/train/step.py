@@ -219,6 +219,7 @@ class _Training:
                 schema=read_schema(self._dataset),
                 transform=self._transform,
                 golden=read_golden(self._dataset),
+                litert=self._spec.train.litert,
             )
             self._assert_served_within(Path(folder))
             for name in names:

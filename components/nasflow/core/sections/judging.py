@@ -19,6 +19,9 @@ class TrainSection(Section):
     many times the parameters, the size and the time of a prediction: limits count all of them."""
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Epochs of a final training; left out: 1.5 × those of a trial."""
+    litert: bool = False
+    """Also write the network for LiteRT (TensorFlow Lite), as `network.tflite` in the bundle: tensors in, logits out.
+    It is compared with the Keras model, and left out with a warning where it cannot be made or answers otherwise."""
 
 
 class EvaluateSection(Section):
