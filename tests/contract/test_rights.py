@@ -75,15 +75,17 @@ def test_every_account_may_do_what_its_step_does_and_nothing_else() -> None:
 
 
 def test_deploy_asks_for_nothing_but_what_it_is_granted() -> None:
-    """Its one way to the API server is `_call`: GET is get; an apply-patch is patch, and create where there is none."""
+    """Its one way to the API server is `call`: GET is get; an apply-patch is patch, and create where there is none."""
     source = Path(cluster.__file__).read_text()
-    assert set(re.findall(r'self\._call\(\s*"([A-Z]+)"', source)) == {"GET", "PATCH"}
+    assert set(re.findall(r'self\._api\.call\(\s*"([A-Z]+)"', source)) == {"GET", "PATCH"}
     assert set(cluster.VERBS) == {"get", "patch", "create"}
     asks = re.compile(r"^\s*(?:import|from) kubernetes\b", re.MULTILINE)
     folders = ("components/nasflow", "pipelines/nasflow_pipelines")
     code = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if asks.search(path.read_text())]
-    others = {path.name for path in code} - {"cluster.py"}
-    assert others <= {"cluster_jobs.py"}  # search's workers: a component of its own, see test_manifests.py
+    assert {path.name for path in code} <= {"kubernetes_api.py", "cluster.py"}
+    callers = {path.name for path in (ROOT / folders[0]).rglob("*.py") if "KubernetesApi" in path.read_text()}
+    # cluster_jobs.py is search's workers: rights of their own, see test_manifests.py
+    assert callers == {"kubernetes_api.py", "cluster.py", "cluster_jobs.py"}
 
 
 @pytest.mark.parametrize("pipeline", EACH)

@@ -174,7 +174,7 @@ def test_in_a_pipeline_it_is_the_account_whose_token_is_mounted_for_it(tmp_path,
     monkeypatch.setattr(client, "ApiClient", client.Configuration.get_default_copy)
     connected = KubernetesCluster.connect(None)
     assert (connected.namespace, connected.inside) == ("models", True)
-    made = connected._client
+    made = connected._api.client
     assert made.host == "https://10.0.0.1:443"
     assert made.get_api_key_with_prefix("authorization") == "bearer deploys-token"
     assert made.ssl_ca_cert == str(tmp_path / "ca.crt")
