@@ -6,6 +6,7 @@ from typing import Any
 
 from nasflow.spaces.architecture import Architecture, ArchitectureError
 from nasflow.spaces.parameters import Parameter, problems
+from nasflow.spaces.relaxed import Relaxed
 
 
 class Space(abc.ABC):
@@ -31,6 +32,10 @@ class Space(abc.ABC):
         Raises:
             ArchitectureError: values that are not exactly the valid active ones (see `parameters.repair`).
         """
+
+    def relaxed(self) -> Relaxed | None:
+        """All its operations as one network, for the strategy `differentiable`; None: this space has no such form."""
+        return None
 
     def check(self, values: Mapping[str, Any]) -> None:
         """For the start of `architecture`.

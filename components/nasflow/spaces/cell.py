@@ -11,16 +11,18 @@ inputs changes nothing): `Architecture.identity` is the same for them.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.spaces._base import Space
-from nasflow.spaces.architecture import Architecture
+from nasflow.spaces.architecture import Architecture, Recipe
+from nasflow.spaces.cell_edges import AllAtOnce, Chosen, Edges, dense_options, pair_options
 from nasflow.spaces.edges import EDGES, NONE, relu_conv_norm
 from nasflow.spaces.graph import Graph
 from nasflow.spaces.image_recipe import ImageRecipe, Searched
 from nasflow.spaces.parameters import Choice, Parameter, active
+from nasflow.spaces.relaxed import Option, Relaxed
 from nasflow.spaces.resolution import most_stages, stem, stem_strides
 
 NASBENCH201 = ("none", "skip", "conv_1x1", "conv_3x3", "avg_pool_3x3")
@@ -156,49 +158,67 @@ class CellSpace(Space):
 
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
         self.check(values)
-        stages, cells, width = (values.get(name, known[0]) for name, known in self._macro.items())
+        macro = {name: values.get(name, known[0]) for name, known in self._macro.items()}
+        return self._network(Chosen(values), self._recipe.of(values), **macro)
+
+    def relaxed(self) -> Relaxed:
+        """All operations at once, in a stack of one cell a stage, as wide as the first preset and trained by its
+        recipe: a proxy, as in DARTS §3.1 (8 cells of 16 channels are searched, 20 of 36 trained). The other stacks are
+        for the trials."""
+        preset = self.presets()[0]
+        macro = {name: preset.get(name, known[0]) for name, known in self._macro.items()}
+        edges = AllAtOnce(self.operations)
+        network = self._network(edges, self._recipe.of(preset), **{**macro, "cells": 1})
+        return Relaxed(network=network, choices=edges.choices, parts=tuple(self._parts()))
+
+    def _parts(self) -> Iterator[tuple[Option, ...]]:
+        if self._dense:
+            for a, b in self.edges:
+                yield dense_options(f"edge_{a}_{b}", self.operations)
+            return
+        for kind, node in itertools.product(self.kinds, range(self._nodes)):
+            yield pair_options(f"{kind}_{node}", node, self.operations, counted=kind == "normal")
+
+    def _network(self, edges: Edges, recipe: Recipe, *, stages: int, cells: int, width: int) -> Architecture:
         graph = Graph()
         x = stem(graph, width, stride=self._stem)
         stack = self._dense_stack if self._dense else self._pair_stack
-        x = stack(graph, x, values, stages=stages, cells=cells, width=width)
+        x = stack(graph, x, edges, stages=stages, cells=cells, width=width)
         x = graph.add("activation", x, function="relu")
-        return graph.finish(graph.add("global_avg_pool", x), self._recipe.of(values))
+        return graph.finish(graph.add("global_avg_pool", x), recipe)
 
-    def _dense_stack(
-        self, graph: Graph, x: str, values: Mapping[str, Any], *, stages: int, cells: int, width: int
-    ) -> str:
+    def _dense_stack(self, graph: Graph, x: str, edges: Edges, *, stages: int, cells: int, width: int) -> str:
         for stage in range(stages):
             if stage:
                 x = _reduction(graph, x, width << stage)
             for _ in range(cells):
-                x = self._dense_cell(graph, x, values, width << stage)
+                x = self._dense_cell(graph, x, edges, width << stage)
         return graph.add("batch_norm", x)
 
-    def _dense_cell(self, graph: Graph, x: str, values: Mapping[str, Any], width: int) -> str:
+    def _dense_cell(self, graph: Graph, x: str, edges: Edges, width: int) -> str:
         """None of what a node without inputs feeds exists; a cell without an output puts out zeros."""
         nodes: list[str | None] = [x]
         for node in range(1, self._nodes):
-            terms = []
-            for source, tensor in enumerate(nodes):
-                op = values[f"edge_{source}_{node}"]
-                if tensor is not None and op != NONE:
-                    terms.append(EDGES[op](graph, tensor, width, 1))
+            made = [
+                edges.dense(graph, f"edge_{source}_{node}", tensor, width)
+                for source, tensor in enumerate(nodes)
+                if tensor is not None
+            ]
+            terms = [term for term in made if term is not None]
             nodes.append(graph.sum(terms) if terms else None)
         return nodes[-1] or graph.add("zero", x)
 
-    def _pair_stack(
-        self, graph: Graph, x: str, values: Mapping[str, Any], *, stages: int, cells: int, width: int
-    ) -> str:
+    def _pair_stack(self, graph: Graph, x: str, edges: Edges, *, stages: int, cells: int, width: int) -> str:
         before, last, halved = x, x, False
         for stage in range(stages):
             kinds = (["reduce"] if stage else []) + ["normal"] * cells
             for kind in kinds:
-                made = self._pair_cell(graph, (before, last), values, kind, width << stage, halved=halved)
+                made = self._pair_cell(graph, (before, last), edges, kind, width << stage, halved=halved)
                 before, last, halved = last, made, kind == "reduce"
         return last
 
     def _pair_cell(
-        self, graph: Graph, sources: tuple[str, str], values: Mapping[str, Any], kind: str, width: int, *, halved: bool
+        self, graph: Graph, sources: tuple[str, str], edges: Edges, kind: str, width: int, *, halved: bool
     ) -> str:
         """`halved`: the cell before was a reduction, so that the one before that is larger."""
         before, last = sources
@@ -207,12 +227,8 @@ class CellSpace(Space):
             relu_conv_norm(graph, last, width),
         ]
         for node in range(self._nodes):
-            pair = values.get(f"{kind}_{node}_inputs", "0+1")
-            terms = []
-            for side, source in zip(("first", "second"), map(int, pair.split("+")), strict=True):
-                stride = 2 if kind == "reduce" and source < 2 else 1
-                terms.append(EDGES[values[f"{kind}_{node}_{side}"]](graph, nodes[source], width, stride))
-            nodes.append(graph.sum(terms))
+            strides = [2 if kind == "reduce" and source < 2 else 1 for source in range(len(nodes))]
+            nodes.append(edges.pair(graph, f"{kind}_{node}", nodes, width, strides))
         return graph.add("concat", *nodes[2:]) if self._nodes > 1 else nodes[2]
 
 
