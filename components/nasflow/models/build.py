@@ -13,7 +13,7 @@ from nasflow.models.layers.plain import MEMBERS
 from nasflow.spaces.architecture import Architecture
 from nasflow.spaces.cost import cost
 
-__all__ = ["MEMBERS", "build"]
+__all__ = ["MEMBERS", "build", "normalised"]
 
 MAKERS: Makers = MappingProxyType({**plain.MAKERS, **image.MAKERS, **table.MAKERS, **text.MAKERS, **series.MAKERS})
 """By operation; the module of a kind of operations here goes with one in `nasflow.spaces.operations`."""
@@ -49,7 +49,7 @@ def build(architecture: Architecture, inputs: InputSpec, output: OutputSpec, *, 
         if node.op == "input":
             name = node.settings["tensor"]
             sources[name] = keras.Input(inputs.shape(name), name=name, dtype=dtype_of(name))
-            tensors[node.name] = _normalised(sources[name], inputs) if name == "image" else sources[name]
+            tensors[node.name] = normalised(sources[name], inputs) if name == "image" else sources[name]
         else:
             tensors[node.name] = MAKERS[node.op](
                 Site(
@@ -64,7 +64,7 @@ def build(architecture: Architecture, inputs: InputSpec, output: OutputSpec, *, 
     return keras.Model(sources, tensors[architecture.nodes[-1].name])
 
 
-def _normalised(image: Any, inputs: InputSpec) -> Any:
+def normalised(image: Any, inputs: InputSpec) -> Any:
     """(image − mean) / std per channel."""
     mean, std = np.asarray(inputs.image_mean), np.asarray(inputs.image_std)
     return keras.layers.Rescaling(

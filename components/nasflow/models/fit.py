@@ -176,7 +176,7 @@ def fit_with(
     output = weighted(output, recipe, train.labels)
     horizon = max(extras.horizon or epochs, epochs)
     trainer = Trainer(model, recipe, output, batch=batch, steps=horizon * steps, runtime=extras.runtime)
-    data = _Rows(train.only(model.input), recipe, output, batch, extras.runtime.steps_per_call)
+    data = Rows(train.only(model.input), recipe, output, batch, extras.runtime.steps_per_call)
     best = _Best(metric, extras.patience)
 
     training: dict[str, Any] = {"rows": train.rows, "seed": seed, "weights": output.weights, "batch": batch}
@@ -270,7 +270,7 @@ class _Best:
         return True
 
 
-class _Rows:
+class Rows:
     """The training rows, shuffled and augmented anew each epoch."""
 
     def __init__(
@@ -304,7 +304,7 @@ class _Rows:
             yield inputs, self._labels[picked], None if self._weights is None else self._weights[picked]
 
 
-def _train_epoch(trainer: Trainer, data: _Rows, rng: np.random.Generator, steps: int) -> float:
+def _train_epoch(trainer: Trainer, data: Rows, rng: np.random.Generator, steps: int) -> float:
     total = 0.0
     for inputs, labels, weights in data.chunks(rng, steps * trainer.batch):
         total += trainer.run(inputs, labels, weights)

@@ -23,8 +23,9 @@ _MAKERS: Mapping[str, Callable[[Any, float], keras.optimizers.Optimizer]] = Mapp
 NAMES = tuple(_MAKERS)
 
 
-def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    """With the recipe's schedule over `steps`; weight decay is decoupled (Loshchilov & Hutter 2019) in all of them.
+def make_optimizer(recipe: Recipe, steps: int, *, paced: bool = False) -> keras.optimizers.Optimizer:
+    """With the recipe's schedule over `steps` or, `paced`, with a rate that the caller sets as it goes; weight decay is
+    decoupled (Loshchilov & Hutter 2019) in all of them.
 
     Raises:
         TrialFailedError: no optimiser or schedule of that name.
@@ -32,5 +33,6 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     maker = _MAKERS.get(recipe.optimizer)
     if maker is None:
         raise TrialFailedError(f"recipe.optimizer: unknown {recipe.optimizer!r}; use one of {', '.join(NAMES)}")
-    rate = Schedule(recipe.schedule, peak=recipe.learning_rate, steps=steps)
+    schedule = Schedule(recipe.schedule, peak=recipe.learning_rate, steps=steps)
+    rate = recipe.learning_rate if paced else schedule
     return maker(rate, recipe.weight_decay)

@@ -40,8 +40,9 @@ class Trainer:
         batch: int,
         steps: int,
         runtime: Runtime = PLAIN,
+        paced: bool = False,
     ) -> None:
-        """`steps`: that the schedule spans."""
+        """`steps`: that the schedule spans; `paced`: the caller sets the learning rate instead."""
         self.model = model
         self.batch = batch
         self._runtime = runtime
@@ -49,7 +50,7 @@ class Trainer:
         self._output = output
         packed = any(layer.name == MEMBERS for layer in model.layers)
         self._learner = keras.Model(model.input, model.get_layer(MEMBERS).output) if packed else model
-        self.optimizer = make_optimizer(recipe, steps)
+        self.optimizer = make_optimizer(recipe, steps, paced=paced)
         # By the variables themselves: name patterns match parts of paths, and have switched all decay off before.
         kept = [variable for variable in model.trainable_variables if variable.name in _NOT_DECAYED]
         self.optimizer.exclude_from_weight_decay(var_list=kept)
