@@ -58,7 +58,7 @@ def check_inputs(experiment: ExperimentSpec, *, file: Path) -> None:
     except SpecError as error:
         problems += error.problems
     try:
-        check_strategy(experiment.search.strategy, experiment.search.settings)
+        check_strategy(experiment.search.strategy, experiment.search.settings, space=experiment.search.space)
     except SpecError as error:
         problems += error.problems
     if problems:

@@ -165,6 +165,7 @@ class Table:
     def _columns(self, record: Record, generation: int) -> dict[str, Any]:
         strategy = self.found.about.strategy if self.found.about else "strategy"
         proposed = {"preset": "preset", "earlier": "earlier study", "shrunk": f"{strategy}, shrunk"}
+        proposed |= {"supernet": f"{strategy}, of the supernet"}
         return {
             "id": record.trial_id,
             "status": self._status(record),

@@ -66,6 +66,17 @@ class Budget:
         hours = min((limit for limit in limits if limit is not None), default=None)
         return None if hours is None else hours * 3600 - self.ledger.seconds - self.unrecorded()
 
+    def part(self, share: float) -> float | None:
+        """Seconds that something beside the trials may take: `share` of the tightest limit of time or money, and no
+        more than half of what is left of it; None: there is no such limit."""
+        section = self.section
+        hours = [section.hours, section.device_hours]
+        if section.money is not None and section.price_per_device_hour is not None:
+            hours.append(section.money / section.price_per_device_hour)
+        limits = [3600 * share * limit for limit in hours if limit is not None]
+        limits += [max(0.0, left) / 2 for left in (self.seconds_left, self.device_seconds_left) if left is not None]
+        return min(limits, default=None)
+
     @property
     def spent(self) -> float | None:
         """Money, where there is a price."""

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Protocol
 
-from nasflow.search.job import Job, Outcome, Setup
+from nasflow.search.job import Decide, Job, Outcome, Setup
 from nasflow.search.shared import Data
-from nasflow.search.trial import Decide, TrialRunner, quiet_and_frozen
+from nasflow.search.trial import TrialRunner, quiet_and_frozen
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from nasflow.search.crew import Crew, Lost
 from nasflow.search.job import Job, Outcome, Report, Setup
 from nasflow.search.ledger import FREE, Record
 from nasflow.search.oracle import LedgerOracle
+from nasflow.search.preparation import SUPERNET
 from nasflow.search.study import Study
 from nasflow.search.trial import forget_backups
 from nasflow.search.weights import Weights
@@ -68,6 +69,9 @@ class Engine:
         waiting = list(self._study.ledger.running)  # when an earlier attempt at the search was killed
         for record in waiting:
             self._study.ledger.again(record.trial_id, record.seconds)
+        begun = self._study.ledger.preparation
+        if begun.started and not begun.ended:
+            self._study.ledger.preparing(begun.seconds, begun.epochs, died="")
         try:
             while True:
                 waiting = self._hand_out(waiting)
@@ -90,6 +94,8 @@ class Engine:
         while len(self._watches) < self._crew.size:
             record = waiting.pop(0) if waiting else self._oracle.next()
             if record is None:
+                if self._prepare():
+                    continue
                 break
             if record.deaths >= _DEATHS or record.stalled >= _STARTS_WITHOUT_PROGRESS:
                 self._give_up(record)
@@ -97,6 +103,26 @@ class Engine:
             self._watches[record.trial_id] = _Watch(record, self._clock())
             self._crew.start(self._job(record))
         return waiting
+
+    def _prepare(self) -> bool:
+        """Starts what the strategy needs first; whether there was anything to do."""
+        preparation, ledger = self._oracle.preparation, self._study.ledger
+        if preparation is None or preparation.done or SUPERNET in self._watches:
+            return False
+        if self._study.budget.ended() is not None:
+            return False
+        known = ledger.preparation
+        if known.deaths >= _DEATHS or known.stalled >= _STARTS_WITHOUT_PROGRESS:
+            why = f"its worker process died {known.deaths} times, most often for lack of memory"
+            if known.deaths < _DEATHS:
+                why = f"it was started {known.stalled} times without getting through an epoch"
+            preparation.failed(why, seconds=known.seconds)
+            return True
+        job = preparation.job()
+        record = Record(trial_id=SUPERNET, values={}, origin="supernet", seconds=known.seconds, epochs=known.epochs)
+        self._watches[SUPERNET] = _Watch(record, self._clock())
+        self._crew.start(job)
+        return True
 
     def _job(self, record: Record) -> Job:
         epochs = min(int(record.control.get("tuner/epochs", self._study.epochs)), self._study.epochs)
@@ -115,14 +141,24 @@ class Engine:
             self._beat(report.trial_id, watch)
         if not self._study.budget.has_time_for(report.seconds):
             return "out of time"
+        if report.trial_id == SUPERNET and self._oracle.preparation is not None:
+            return self._oracle.preparation.decide(report)
         return self._stopping(report) if self._stopping is not None and report.run == 0 else ""
 
     def _beat(self, trial_id: str, watch: "_Watch") -> None:
         watch.beaten = self._clock()
+        if trial_id == SUPERNET:
+            self._study.ledger.preparing(watch.seconds, watch.epochs, elapsed=self._study.budget.elapsed)
+            watch.record.seconds = watch.seconds
+            return
         self._study.ledger.beat(trial_id, watch.seconds, watch.epochs, elapsed=self._study.budget.elapsed)
 
     def _ended(self, outcome: Outcome) -> None:
         watch = self._watches.pop(outcome.trial_id)
+        if outcome.trial_id == SUPERNET and self._oracle.preparation is not None:
+            self._oracle.preparation.ended(outcome, seconds=watch.earlier + outcome.seconds)
+            forget_backups(self._setup, SUPERNET)
+            return
         self._study.ledger.end(
             outcome.trial_id,
             outcome.status,
@@ -143,6 +179,10 @@ class Engine:
         """What to try again: the trial, unless it has cost a worker already."""
         watch = self._watches.pop(lost.trial_id)
         died = "" if lost.blameless else lost.how
+        if lost.trial_id == SUPERNET:
+            self._study.ledger.preparing(watch.seconds, watch.epochs, died=died)
+            logger.warning("the supernet's worker died (%s)", lost.how)
+            return []
         self._study.ledger.again(lost.trial_id, watch.seconds, died=died)
         record = self._study.ledger.get(lost.trial_id)
         assert record is not None

@@ -16,12 +16,14 @@ study's place (epoch backups, weights): killed at any moment, it costs the epoch
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
 from nasflow.core.spec import Metric, RuntimeSection, ValidationSection
 from nasflow.data.tensors import InputSpec, OutputSpec
+from nasflow.spaces.relaxed import Bilevel
 
 T = TypeVar("T")
 
@@ -55,6 +57,17 @@ class Setup:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Supernet:
+    """What makes a job the training of a supernet (`nasflow.models.bilevel`), on the training split alone."""
+
+    choices: dict[str, tuple[str, ...]]
+    """The softmaxes of its `mixed` operations."""
+    bilevel: Bilevel
+    seconds: float | None
+    """Of all attempts at it, about; None: no limit."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One trial to run."""
 
@@ -66,6 +79,8 @@ class Job:
     """See `nasflow.strategies._base.Suggestion`."""
     inherit: str | None = None
     """The trial to start from."""
+    supernet: Supernet | None = None
+    """None: a trial."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +99,8 @@ class Report:
     """Of this epoch."""
     spent: float
     """Seconds of the whole trial so far, in this attempt."""
+    probabilities: dict[str, list[float]] | None = None
+    """Of a supernet's softmaxes, where they learned in this epoch."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +114,7 @@ class Outcome:
     runs: list[float] = dataclasses.field(default_factory=list)
     epochs: int = 0
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    """Of the first training."""
+    """Of the first training. Of a supernet also each epoch's probabilities."""
     seconds: float = 0.0
     """Wall-clock, of this attempt; the start of the process is not counted."""
     cpu_seconds: float = 0.0
@@ -105,6 +122,10 @@ class Outcome:
     notes: list[str] = dataclasses.field(default_factory=list)
     memory_mb: float = 0.0
     """Resident memory of the process afterwards."""
+
+
+Decide = Callable[[Report], str]
+"""Why the trial shall end after this epoch; empty: it goes on."""
 
 
 def dump(value: Any) -> Any:

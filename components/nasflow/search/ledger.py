@@ -4,6 +4,7 @@
     beat      trial_id, seconds, epochs: now and then while it trains, so that a crash does not forget the time spent
     again     trial_id, seconds, died: the trial is tried once more, because the process that ran it is gone
     ended     trial_id, status, score, metrics, epochs, seconds, cpu_seconds, message, history, …
+    preparing, prepared    see `nasflow.search.preparation`
 
 The order of the lines is the order in which things happened, also with several workers: `steps` gives it back.
 
@@ -28,7 +29,7 @@ LEDGER = "ledger.jsonl"
 """Its name in the search's place."""
 
 TrialStatus = Literal["running", "completed", "failed", "infeasible", "same"]
-Origin = Literal["preset", "earlier", "strategy", "shrunk"]
+Origin = Literal["preset", "earlier", "strategy", "shrunk", "supernet"]
 
 FREE: frozenset[TrialStatus] = frozenset({"infeasible", "same"})
 """What was recorded and never trained."""
@@ -42,7 +43,7 @@ class Record:
     values: dict[str, Any]
     origin: Origin
     """``earlier``: the best of an earlier study (`search.warm_start`). ``shrunk``: a suggestion that broke a
-    constraint, changed until it did not."""
+    constraint, changed until it did not. ``supernet``: derived from one (`nasflow.search.preparation`)."""
     parents: tuple[str, ...] = ()
     """Trials that it descends from."""
     control: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -106,6 +107,27 @@ class Record:
         )
 
 
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Prepared:
+    """What a strategy had prepared, as far as the ledger tells."""
+
+    started: bool = False
+    ended: bool = False
+    limit: float | None = None
+    """Seconds that it may take; None: as many as it needs."""
+    seconds: float = 0.0
+    """Wall-clock, over all attempts."""
+    cpu_seconds: float = 0.0
+    """Of the attempt that ended it."""
+    epochs: int = 0
+    deaths: int = 0
+    """Worker processes that ended while they ran it."""
+    stalled: int = 0
+    """Times that it was started since it last got through an epoch."""
+    content: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What came out."""
+
+
 class Ledger:
     """The records of a study, in the order in which they started; every change is a line in the file first."""
 
@@ -119,6 +141,7 @@ class Ledger:
         self._waiting: dict[str, list[str]] = {}
         self._elapsed: float | None = None
         self._steps: list[tuple[Literal["started", "ended"], str]] = []
+        self.preparation = Prepared()
         for event in self._events():
             self._apply(event)
 
@@ -154,8 +177,9 @@ class Ledger:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds spent in trials, over all attempts: more than went by where they ran side by side."""
-        return sum(record.seconds for record in self._records.values())
+        """Wall-clock seconds spent in trials and in preparing for them, over all attempts: more than went by where they
+        ran side by side."""
+        return sum(record.seconds for record in self._records.values()) + self.preparation.seconds
 
     @property
     def elapsed(self) -> float:
@@ -231,6 +255,19 @@ class Ledger:
             **_clock(elapsed),
         )
 
+    def preparing(
+        self, seconds: float, epochs: int = 0, *, elapsed: float | None = None, died: str | None = None, **begins: Any
+    ) -> None:
+        """The strategy's preparation begins (with its ``limit``), goes on (`epochs` that it got through), or is tried
+        once more (`died`: as in `again`)."""
+        more = {} if died is None else {"died": died}
+        self._write("preparing", seconds=round(seconds, 3), epochs=epochs, **more, **begins, **_clock(elapsed))
+
+    def prepared(self, *, seconds: float, cpu_seconds: float, elapsed: float | None = None, **content: Any) -> None:
+        """It is over; `content`: what came out."""
+        spent = {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
+        self._write("prepared", **spent, content=content, **_clock(elapsed))
+
     def _write(self, kind: str, **content: Any) -> None:
         event = {"event": kind, **content}
         self._storage.append(self._uri, json.dumps(event, allow_nan=False).encode())
@@ -238,8 +275,11 @@ class Ledger:
 
     def _apply(self, event: Mapping[str, Any]) -> None:
         content = {key: value for key, value in event.items() if key != "event"}
-        trial_id = content.pop("trial_id")
         self._elapsed = content.pop("elapsed", self._elapsed)
+        if event["event"] in ("preparing", "prepared"):
+            self._apply_preparation(content, ended=event["event"] == "prepared")
+            return
+        trial_id = content.pop("trial_id")
         match event["event"]:
             case "started":
                 parents = tuple(content.pop("parents"))
@@ -281,6 +321,19 @@ class Ledger:
         self._ended.append(trial_id)
         self._done.add(trial_id)
         self._steps.append(("ended", trial_id))
+
+    def _apply_preparation(self, content: Mapping[str, Any], *, ended: bool) -> None:
+        known = self.preparation
+        known.started, known.ended, known.seconds = True, ended, content["seconds"]
+        known.limit = content.get("limit", known.limit)
+        if ended:
+            known.content, known.cpu_seconds = dict(content["content"]), content["cpu_seconds"]
+            return
+        if content["epochs"] > known.epochs:
+            known.epochs, known.stalled = content["epochs"], 0
+        if "died" in content:
+            known.stalled += 1
+            known.deaths += bool(content["died"])
 
     def _events(self) -> Iterator[dict[str, Any]]:
         if not self._storage.exists(self._uri):

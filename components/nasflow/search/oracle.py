@@ -18,14 +18,16 @@ from keras_tuner.src.engine.trial import Trial
 from keras_tuner.src.tuners.bayesian import BayesianOptimizationOracle
 from keras_tuner.src.tuners.hyperband import HyperbandOracle
 
-from nasflow.core.errors import UserError
+from nasflow.core.errors import SpecError, UserError
 from nasflow.search import hyperparameters
 from nasflow.search.budget import EndReason
 from nasflow.search.ledger import Origin, Record
 from nasflow.search.limits import Draft
+from nasflow.search.preparation import Preparation
 from nasflow.search.study import Study
 from nasflow.spaces.parameters import key
 from nasflow.strategies._base import Strategy, Suggestion, Trace
+from nasflow.strategies.differentiable import Differentiable, no_relaxed_form
 from nasflow.strategies.novelty import can_be_listed
 from nasflow.strategies.registry import check_strategy, get_strategy
 
@@ -67,6 +69,8 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
 
     inherits = False
     """Whether trials may start from the weights of others."""
+    preparation: Preparation | None = None
+    """What must be run, after the presets, before there are suggestions."""
 
     @abc.abstractmethod
     def propose(self, trial_id: str) -> Proposal | None:
@@ -216,6 +220,11 @@ class StrategyOracle(LedgerOracle):
 
     def __init__(self, study: Study, strategy: Strategy) -> None:
         self._strategy = strategy
+        if isinstance(strategy, Differentiable):
+            relaxed = study.space.relaxed()
+            if relaxed is None:
+                raise SpecError([no_relaxed_form(study.space.name)])
+            self.preparation = Preparation(study, strategy, relaxed)
         self.inherits = bool(getattr(strategy, "inherits", False))
         super().__init__(study)
 
@@ -223,6 +232,8 @@ class StrategyOracle(LedgerOracle):
         """Asks until a suggestion is within the limits, 20 times at most; those that are not become part of the
         history. The last one is then shrunk until it is."""
         study = self.study
+        if self.preparation is not None and not self.preparation.done:
+            return None
         for _ in range(_RESAMPLES):
             rng = study.rng()
             suggestion = self._fresh(rng)
@@ -237,14 +248,14 @@ class StrategyOracle(LedgerOracle):
                 if not late and not slow:
                     return Proposal(draft=draft, **more)
                 draft = dataclasses.replace(draft, problem=slow or late)
-            study.reject(draft, "strategy", more["parents"])
+            study.reject(draft, more.get("origin", "strategy"), more["parents"])
         if slow:
             return None
         if late:
             self.stopped_by = "hours"
             return None
         shrunk = self.feasible(draft.values, study.rng())
-        return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk", **more)
+        return None if shrunk is None else Proposal(draft=shrunk, **{**more, "origin": "shrunk"})
 
     def view(self) -> Sequence[Trace]:
         """Of a strategy that has a `view`."""
@@ -260,7 +271,8 @@ class StrategyOracle(LedgerOracle):
         wanted = len(running) + 1
         # One that lets trials go on needs their weights, which an earlier study did not leave.
         history = study.history if self.inherits else study.known
-        suggestions = self._strategy.suggest(study.parameters, study.space.presets(), history, wanted, rng)
+        strategy = self._strategy if self.preparation is None else self.preparation.strategy
+        suggestions = strategy.suggest(study.parameters, study.space.presets(), history, wanted, rng)
         for suggestion in suggestions:
             epochs = suggestion.epochs if isinstance(suggestion, Suggestion) else None
             if (key(suggestion), epochs) not in running:
@@ -277,6 +289,7 @@ def _more(suggestion: Mapping[str, Any]) -> dict[str, Any]:
         "control": {} if suggestion.epochs is None else {"tuner/epochs": suggestion.epochs},
         "inherit": suggestion.inherit,
         "horizon": suggestion.horizon,
+        "origin": suggestion.origin,
     }
 
 

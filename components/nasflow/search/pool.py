@@ -22,9 +22,8 @@ from typing import Any
 from nasflow.core.errors import NasflowError, UserError
 from nasflow.search.channel import Address, Channel, greet
 from nasflow.search.crew import Lost
-from nasflow.search.job import Job, Outcome, Report, Setup, dump, parse
+from nasflow.search.job import Decide, Job, Outcome, Report, Setup, dump, parse
 from nasflow.search.launcher import Handle, Launcher
-from nasflow.search.trial import Decide
 
 logger = logging.getLogger(__name__)
 

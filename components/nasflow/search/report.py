@@ -18,6 +18,7 @@ from nasflow.search import (
     report_importance,
     report_progress,
     report_strategy,
+    report_supernet,
 )
 from nasflow.search.ledger import Record
 from nasflow.search.selection import Selection
@@ -29,7 +30,13 @@ from nasflow.strategies._base import Trace
 
 _TABLE = 60
 """Rows of trials at most."""
-_ORIGINS = {"preset": "preset", "earlier": "earlier study", "strategy": "suggested", "shrunk": "shrunk to fit"}
+_ORIGINS = {
+    "preset": "preset",
+    "earlier": "earlier study",
+    "strategy": "suggested",
+    "shrunk": "shrunk to fit",
+    "supernet": "derived from the supernet",
+}
 _NOTES = 40
 """Rows of notes at most."""
 
@@ -84,6 +91,7 @@ def report(
         *report_importance.sections(importance, explained, study),
         *report_coordinates.sections(records, study, important),
         *report_strategy.sections(records, study, traces),
+        *report_supernet.sections(study.ledger.preparation, records),
         *report_failures.sections(records),
         *_predictions(records, study),
         *_trials(records, study),

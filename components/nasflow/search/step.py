@@ -48,7 +48,7 @@ def run(spec: SearchSpec, *, dataset: Dataset, work_dir: str, output: str) -> Se
         UserError: impossible constraints.
         NasflowError: every one of the first trials failed, or the time was over before one could end.
     """
-    check_strategy(spec.search.strategy, spec.search.settings)
+    check_strategy(spec.search.strategy, spec.search.settings, space=spec.search.space)
     earlier = read_earlier(spec.search.warm_start)
     return run_once(
         "search",
@@ -116,6 +116,8 @@ def _produce(
         "trials.json": _json(rows_of(study.ledger.records, spec.metric)),
         "report.html": report(document, study, selection, transform.inputs, rows, traces=oracle.view()),
     }
+    if study.ledger.preparation.ended:
+        files["supernet.json"] = _json(dataclasses.asdict(study.ledger.preparation))
     return document, files
 
 

@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,13 @@ from nasflow.models.fit import Epoch, Extras, Fitted, fit_with
 from nasflow.models.latency import of_network
 from nasflow.models.predict import predict
 from nasflow.models.runtime import policy, resolve
-from nasflow.search.job import Job, Outcome, Report, Setup
+from nasflow.search.job import Decide, Job, Outcome, Report, Setup
 from nasflow.search.plan import Training, combined, trainings
 from nasflow.search.shared import Data
+from nasflow.search.supernet import run_supernet
 from nasflow.spaces.architecture import Architecture
 
 logger = logging.getLogger(__name__)
-
-Decide = Callable[[Report], str]
-"""Why the trial shall end after this epoch; empty: it goes on."""
 
 
 class TrialRunner:
@@ -58,7 +56,8 @@ class TrialRunner:
         """
         started, cpu_started = time.monotonic(), cpu_seconds()
         try:
-            outcome = _Trial(self, job, decide, started).run()
+            trial = _Trial(self, job, decide, started)
+            outcome = trial.run() if job.supernet is None else run_supernet(self._setup, self._data.train, job, decide)
         except (TryAgainError, UserError):
             raise
         except Exception as error:  # noqa: BLE001  # a trial may fail in any way: it is recorded, the search goes on

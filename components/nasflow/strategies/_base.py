@@ -14,6 +14,7 @@ from pydantic import Field
 from nasflow.spaces.parameters import Parameter
 
 Status = Literal["completed", "failed", "infeasible"]
+Came = Literal["strategy", "supernet"]
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -62,6 +63,7 @@ class Suggestion(dict[str, Any]):
         epochs: int | None = None,
         inherit: str | None = None,
         horizon: int | None = None,
+        origin: Came = "strategy",
     ) -> None:
         """What else is asked for.
 
@@ -75,12 +77,14 @@ class Suggestion(dict[str, Any]):
                 notes say what happened. Only for a strategy whose `inherits` is True: weights are kept for no other.
             horizon: epochs that the learning-rate schedule spans, ≥ `epochs`; None: `epochs`, so that it anneals at
                 the end of this trial.
+            origin: where it came from, for the report.
         """
         super().__init__(values)
         self.parents = tuple(parents)
         self.epochs = epochs
         self.inherit = inherit
         self.horizon = horizon
+        self.origin: Came = origin
 
 
 class Strategy(Protocol):

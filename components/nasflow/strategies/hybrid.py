@@ -10,6 +10,8 @@ from pydantic import Field
 from nasflow.spaces.parameters import Parameter
 from nasflow.strategies._base import Result, Strategy, from_study
 
+_REFUSED = ("asha", "pasha", "hybrid", "hyperband", "bayesian", "differentiable")
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Hybrid:
@@ -19,7 +21,8 @@ class Hybrid:
     model-based proposals, some chance. Portfolios guard against the one strategy that fails on a space (Leyton-Brown et
     al. 2003; for black-box optimisers Awad, Shala et al. 2020, "Squirrel").
 
-    A part must train whole trials: not `asha`, `pasha`, Keras Tuner's own oracles, or another `hybrid`.
+    A part must train whole trials, and nothing before them: not `asha`, `pasha`, Keras Tuner's own oracles,
+    `differentiable`, or another `hybrid`.
     """
 
     parts: Annotated[tuple[str, ...], Field(min_length=1)] = ("evolution", "hill_climb", "predictor", "random")
@@ -37,7 +40,7 @@ class Hybrid:
 
     def __post_init__(self) -> None:
         """Refuses what contradicts itself."""
-        if refused := [part for part in self.parts if part in ("asha", "pasha", "hybrid", "hyperband", "bayesian")]:
+        if refused := [part for part in self.parts if part in _REFUSED]:
             raise ValueError(f"{refused[0]!r} cannot be one of parts, got {list(self.parts)}; take it out")
         if unknown := [name for name in self.settings if name not in self.parts]:
             raise ValueError(f"settings for {unknown[0]!r}, which is not one of parts {list(self.parts)}")

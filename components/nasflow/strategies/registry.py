@@ -14,6 +14,7 @@ from nasflow.core.errors import SpecError
 from nasflow.strategies._base import Strategy
 from nasflow.strategies.asha import Asha
 from nasflow.strategies.auto import Auto
+from nasflow.strategies.differentiable import Differentiable, check_space
 from nasflow.strategies.evolution import RegularizedEvolution
 from nasflow.strategies.genetic import Genetic
 from nasflow.strategies.greedy import GreedySearch
@@ -38,6 +39,7 @@ STRATEGIES: Mapping[str, type[Any]] = MappingProxyType(
         "tpe": TreeParzen,
         "predictor": Predictor,
         "reinforce": Reinforce,
+        "differentiable": Differentiable,
         "asha": Asha,
         "pasha": Pasha,
         "hybrid": Hybrid,
@@ -54,9 +56,9 @@ def known_strategies() -> tuple[str, ...]:
     return (*STRATEGIES, *KERAS_TUNER)
 
 
-def check_strategy(name: str, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Refuses a name that no strategy has, and settings that it does not have, without importing anything heavy. What
-    a dotted path takes is found out when it is loaded.
+def check_strategy(name: str, settings: Mapping[str, Any] = MappingProxyType({}), *, space: Any = None) -> None:
+    """Refuses a name that no strategy has, settings that it does not have and, where `search.space` is given, a space
+    that it cannot search, without importing anything heavy. What a dotted path takes is found out when it is loaded.
 
     Raises:
         SpecError: with the known names, the closest first.
@@ -66,6 +68,8 @@ def check_strategy(name: str, settings: Mapping[str, Any] = MappingProxyType({})
             raise SpecError([f"search.settings: {name} has no settings, got {', '.join(settings)}; remove them"])
     elif name in STRATEGIES:
         get_strategy(name, settings)
+        if name == "differentiable" and space is not None:
+            check_space(space)
     elif ":" not in name:
         known = known_strategies()
         listed = f"Known: {', '.join(known)}, or package.module:factory"

@@ -18,7 +18,7 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("strategy", sorted(set(STRATEGIES) - {"differentiable"}))  # images: test_search_preparation
 def test_a_search_by_each_strategy(strategy, table, tmp_path):
     search = step.run(
         SearchSpec(

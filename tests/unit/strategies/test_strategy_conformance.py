@@ -1,6 +1,7 @@
 from nasflow.strategies._base import Strategy
 from nasflow.strategies.asha import Asha
 from nasflow.strategies.auto import Auto
+from nasflow.strategies.differentiable import Differentiable
 from nasflow.strategies.evolution import RegularizedEvolution
 from nasflow.strategies.genetic import Genetic
 from nasflow.strategies.greedy import GreedySearch
@@ -68,6 +69,19 @@ class TestTreeParzen(StrategyConformance):
 class TestReinforce(StrategyConformance):
     def make(self) -> Strategy:
         return Reinforce()
+
+
+class TestDifferentiable(StrategyConformance):
+    """With what a supernet found, one cell of which has no place in the point that it is put into."""
+
+    def make(self) -> Strategy:
+        cells = ({"body": "deep", "depth": 3}, {"body": "plain", "width": 64}, {"body": "deep", "depth": 1})
+        return Differentiable(top=2, derived=cells)
+
+
+class TestDifferentiableWithoutSupernet(StrategyConformance):
+    def make(self) -> Strategy:
+        return Differentiable()
 
 
 class TestPredictor(StrategyConformance):

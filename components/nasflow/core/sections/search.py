@@ -146,12 +146,14 @@ class SearchSection(Section):
     with them. `recipe`: how much of the training recipe is searched, `none`, `some` or `all`."""
     strategy: str = "auto"
     """`auto`, `random`, `grid`, `greedy`, `hill_climb`, `genetic`, `evolution`, `tpe`, `predictor`, `reinforce`,
-    `asha`, `pasha`, `hybrid`, Keras Tuner's `hyperband` and `bayesian`, or `package.module:factory`."""
+    `differentiable` (spaces `cell`, `nasbench201`, `darts`), `asha`, `pasha`, `hybrid`, Keras Tuner's `hyperband` and
+    `bayesian`, or `package.module:factory`."""
     settings: dict[str, Any] = Field(default={})
     """Settings of the strategy; left out, its defaults. `genetic`: population, tournament, mating, crossover, mutation,
     elites. `evolution`: population, sample, crossover. `hill_climb`: step, first. `grid`, `greedy`: points. `tpe`:
     startup, gamma, candidates, prior. `predictor`: startup, trees, candidates, elites, random_share. `reinforce`:
-    rate, baseline, entropy, bins. `asha`, `pasha`: factor, rungs, min_epochs, promote. `hybrid`: parts, mode, weights,
+    rate, baseline, entropy, bins. `differentiable`: top, share, epochs, warm_up, reach, auxiliary, skip_dropout,
+    most_skips. `asha`, `pasha`: factor, rungs, min_epochs, promote. `hybrid`: parts, mode, weights,
     trials, settings. `auto`: neighbours, evolution, incumbent_share, random_share. A dotted path's factory is
     called with them."""
     start: tuple[dict[str, Any], ...] = ()

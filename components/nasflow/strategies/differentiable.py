@@ -1,0 +1,165 @@
+"""Differentiable search: one network holds all cells of the space, and gradients say which operations matter."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from nasflow.core.errors import SpecError
+from nasflow.spaces import parameters as space
+from nasflow.spaces.parameters import Parameter
+from nasflow.spaces.relaxed import Bilevel, Relaxed
+from nasflow.strategies._base import Positive, Result, Share, Suggestion, from_study, ranked
+from nasflow.strategies.novelty import Novelty
+from nasflow.strategies.ranking import Probabilities, most_likely, skips_of_the_best
+
+SPACES = ("cell", "nasbench201", "darts")
+"""Spaces of ours that have a relaxed form."""
+
+_COLLAPSED = 3
+"""Epochs in a row with too many skips after which the training of the supernet ends."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Differentiable:
+    """Liu et al. 2019, "DARTS", first order (§2.3): weights and softmaxes learn in turn, on two halves of the training
+    split; the likeliest cells are then trained from scratch as ordinary trials.
+
+    The study trains the supernet once, after the presets (`nasflow.search.preparation`); what comes out is `derived`.
+    Its cells are tried in their order with the stack and the recipe of the best preset, then mixed with one-gene
+    changes of the best trial's stack and recipe. Without `derived` (the supernet failed) only the latter is left.
+
+    DARTS tends to collapse into cells of skip connections: early in the training they help the gradients of the whole
+    supernet, which has little to do with what they are worth in a cell. Three remedies, besides the warm-up of PC-DARTS
+    (Xu et al. 2020, §4.1; `warm_up`):
+
+    - `auxiliary`: a skip beside every edge takes that part over, and is gone at the end (Chu et al. 2021, "DARTS-",
+      §3.2). On by default: it needs no judgement about how many skips are right.
+    - `most_skips`: a bound for derived cells (Chen et al. 2019, "P-DARTS", §3.3), and an early end: where the likeliest
+      cell has more in three epochs in a row, those before them are what counts (after Liang et al. 2019, "DARTS+",
+      §3.2, who end at once).
+    - `skip_dropout`: on the skips' output, falling to 0 (P-DARTS, §3.3). Off by default: it is the first remedy's aim
+      by other means.
+
+    Left out: the largest eigenvalue of the validation loss's Hessian as a criterion to stop (Zela et al. 2020,
+    "R-DARTS"), which costs as much as the training; sigmoids instead of softmaxes (Chu et al. 2020, "FairDARTS"), whose
+    several winners an edge are no point of these spaces.
+    """
+
+    top: Positive = 5
+    """Cells of the supernet that are tried first of all; isomorphic ones count once."""
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.33
+    """Of the budget's time or money that the supernet may cost, at most; no more than half of what is left."""
+    epochs: Positive = 30
+    """Of the supernet at most, each over half of the training split. Where the time is short there are fewer, and the
+    schedules end with it."""
+    warm_up: Annotated[float, Field(ge=0.0, le=0.9)] = 0.3
+    """Share of the supernet's training in which only the weights learn."""
+    reach: Annotated[float, Field(gt=0.0)] = 6.0
+    """How far a logit can move in all: the learning rate of the softmaxes is this divided by their steps. DARTS's own
+    3e-4 in 19,500 steps is 5.9; with as small a rate the few steps of small data would decide nothing."""
+    auxiliary: Share = 1.0
+    """DARTS-: weight of the skip beside each edge at the start; 0: none."""
+    skip_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """P-DARTS: dropout of the skips at the start; 0: none."""
+    most_skips: Annotated[int, Field(ge=0)] | None = 2
+    """Skips in a derived (normal) cell at most; null: any number."""
+    derived: tuple[Mapping[str, Any], ...] = from_study(())
+    """Values of the cells that the supernet found, likeliest first; parameters that it does not know are left out."""
+
+    def bilevel(self) -> Bilevel:
+        """How the supernet is trained."""
+        return Bilevel(
+            epochs=self.epochs,
+            warm_up=self.warm_up,
+            reach=self.reach,
+            auxiliary=self.auxiliary,
+            skip_dropout=self.skip_dropout,
+        )
+
+    def trusted(self, relaxed: Relaxed, seen: Sequence[Probabilities]) -> tuple[int, str]:
+        """(number of the last epoch to believe, why to end here). `seen`: the softmaxes after each epoch in which they
+        learned. The reason is empty as long as the training shall go on; the number is 0 where no epoch is better than
+        the others."""
+        late = [skips_of_the_best(relaxed.parts, probabilities) for probabilities in seen[-_COLLAPSED:]]
+        if self.most_skips is None or len(late) < _COLLAPSED or min(late) <= self.most_skips:
+            return len(seen), ""
+        why = f"collapse: {', '.join(map(str, late))} skips in the likeliest cell, most_skips is {self.most_skips}"
+        for number in range(len(seen) - _COLLAPSED, 0, -1):
+            if skips_of_the_best(relaxed.parts, seen[number - 1]) <= self.most_skips:
+                return number, why
+        return 0, why
+
+    def ranking(self, relaxed: Relaxed, probabilities: Probabilities) -> Iterator[tuple[float, dict[str, Any]]]:
+        """(log-probability, values) of cells, likeliest first; none where no cell is within `most_skips`."""
+        return most_likely(relaxed.parts, probabilities, most_skips=self.most_skips)
+
+    def suggest(
+        self,
+        parameters: tuple[Parameter, ...],
+        presets: Sequence[Mapping[str, Any]],
+        history: Sequence[Result],
+        n: int,
+        rng: np.random.Generator,
+    ) -> list[Suggestion]:
+        """See `nasflow.strategies._base.Strategy`."""
+        novelty, best = Novelty(parameters, history, rng), _best(history)
+        known = {space.key(preset) for preset in presets}
+        preset = next((result for result in ranked(history) if space.key(result.values) in known), best)
+        untried = [cell for cell in self.derived if not any(cell.items() <= r.values.items() for r in history)]
+        first = untried[: max(0, self.top - (len(self.derived) - len(untried)))]
+        later = iter(untried[len(first) :])
+        learned = {name for cell in self.derived for name in cell}
+
+        def put(cell: Mapping[str, Any], around: Result | None) -> Suggestion:
+            start = around.values if around is not None else (presets[0] if presets else {})
+            values = space.repair(parameters, {**start, **cell}, rng)
+            return Suggestion(values, parents=[around.trial_id] if around else (), origin="supernet")
+
+        def draw() -> Suggestion:
+            if first:
+                return put(first.pop(0), preset)
+            if best is None:
+                return novelty.random()
+            if rng.random() < 0.5 and (cell := next(later, None)) is not None:
+                return put(cell, best)
+            return Suggestion(_changed(parameters, learned, best, rng), parents=[best.trial_id])
+
+        return novelty.many(n, draw)
+
+
+def check_space(name: Any) -> None:
+    """Refuses spaces of ours that have no relaxed form, before anything is read.
+
+    Raises:
+        SpecError: with those that have.
+    """
+    if not (isinstance(name, str) and (name in SPACES or ":" in name)):
+        shown = name if isinstance(name, str) else "one in YAML"
+        raise SpecError([no_relaxed_form(shown)])
+
+
+def no_relaxed_form(name: str) -> str:
+    """What is wrong with such a space."""
+    return (
+        f"search.strategy: differentiable needs a space that can be one network, which {name} cannot; set search.space "
+        f"to {', '.join(SPACES)} (images), or to a Space of your own with a method relaxed(), or use another strategy"
+    )
+
+
+def _best(history: Sequence[Result]) -> Result | None:
+    return next(iter(ranked(history)), None)
+
+
+def _changed(
+    parameters: tuple[Parameter, ...], learned: set[str], best: Result, rng: np.random.Generator
+) -> dict[str, Any]:
+    """The best trial with one gene changed that the supernet does not know; any gene where there is no such."""
+    values = best.values
+    others = [p for p in space.active(parameters, values) if p.name not in learned and p.count != 1]
+    if not others:
+        return dict(space.mutate(parameters, values, rng))
+    chosen = others[int(rng.integers(len(others)))]
+    return space.repair(parameters, {**values, chosen.name: chosen.mutate(values[chosen.name], rng)}, rng)
