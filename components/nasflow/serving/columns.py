@@ -5,7 +5,9 @@ JSON has them → the array of `nasflow.data.raw.raw_batch`, or None where there
 without an entry, `raw_batch` reads that column one value at a time, and says which is wrong and why.
 """
 
+import contextlib
 import operator
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -45,8 +47,8 @@ class ColumnReader:
             one = self._pick
             self._pick = lambda row: (one(row),)  # type: ignore[assignment]  # an itemgetter of one gives no tuple
 
-    def read(self, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
-        """The columns by name, as `raw_batch` has them.
+    def read(self, rows: Sequence[Any], *, truths: bool = True) -> dict[str, NDArray[Any]]:
+        """The columns by name, as `raw_batch` has them. `truths`: whether true or false may be among the values.
 
         Raises:
             DataError: as `raw_batch`.
@@ -60,7 +62,7 @@ class ColumnReader:
         except KeyError:
             return raw_batch(rows, self._schema)
         count = len(self._numbers)
-        matrix = numbers(columns[:count], len(rows))
+        matrix = numbers(columns[:count], len(rows), truths=truths)
         if matrix is None:
             raw = {
                 column.name: self._read(rows, column, _numeric, columns[i])
@@ -82,18 +84,44 @@ class ColumnReader:
         return raw_batch(rows, alone)[column.name]
 
 
-def numbers(columns: Sequence[Sequence[Any]], rows: int) -> NDArray[np.float64] | None:
+def numbers(columns: Sequence[Sequence[Any]], rows: int, *, truths: bool = True) -> NDArray[np.float64] | None:
     """JSON's numbers, by column, as float64 [rows, columns]; null is NaN. None where something else is among them.
 
-    >>> numbers([[1, None], [0.5, 2.5]], 2).tolist(), numbers([[1], [True]], 1)
-    ([[1.0, 0.5], [nan, 2.5]], None)
+    `truths`: whether true or false may be among them. If not, what is no number is refused by `struct`, which takes a
+    third of the time of a look at the types and a conversion; it would take True for 1.
+
+    >>> numbers([[1, None], [0.5, 2.5]], 2).tolist(), numbers([[1], [True]], 1), numbers([["1"]], 1, truths=False)
+    ([[1.0, 0.5], [nan, 2.5]], None, None)
     """
+    if not truths:
+        with contextlib.suppress(struct.error):  # text, a list or null: look closer
+            packed = struct.pack(f"{len(columns) * rows}d", *chain.from_iterable(columns))
+            return np.frombuffer(packed).reshape(len(columns), rows).T
     if not _NUMBERS.issuperset(map(type, chain.from_iterable(columns))):
         return None
     try:
         return np.array(columns, np.float64).reshape(len(columns), rows).T
     except OverflowError:
         return None
+
+
+def all_text(values: Sequence[Any]) -> bool:
+    """Whether all are text. Joining them says so four times as fast as a set of their types.
+
+    >>> all_text(["a", ""]), all_text(["a", None]), all_text([b"a"])
+    (True, False, False)
+    """
+    try:
+        "".join(values)
+    except TypeError:
+        return False
+    return True
+
+
+def may_hold_truths(body: bytes | memoryview) -> bool:
+    """Whether JSON has true or false somewhere, perhaps only in a text."""
+    text = bytes(body)
+    return b"true" in text or b"false" in text
 
 
 def _numeric(values: Sequence[Any], _column: Column, _schema: Schema) -> NDArray[np.float64] | None:
@@ -115,9 +143,8 @@ def _vector(values: Sequence[Any], column: Column, _schema: Schema) -> NDArray[n
 
 
 def _text(values: Sequence[Any], column: Column, _schema: Schema) -> NDArray[Any] | None:
-    kinds = set(map(type, values))
-    if kinds != {str}:
-        if not kinds <= _TEXTS.keys():
+    if not all_text(values):
+        if not set(map(type, values)) <= _TEXTS.keys():
             return None
         values = [_TEXTS[type(value)](value) for value in values]
     if column.dtype == "bool":

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from nasflow.core.errors import DataError, NasflowError
 from nasflow.serving import answer, metrics, v2
 from nasflow.serving.batching import Batcher
+from nasflow.serving.columns import may_hold_truths
 from nasflow.serving.errors import MalformedError
 from nasflow.serving.live import Live, Loaded
 from nasflow.serving.probe import PROBE
@@ -126,7 +127,8 @@ class Predictions:
                 payload = orjson.loads(body)
             except ValueError as error:
                 raise MalformedError(f"the body is not JSON: {error}") from error
-            return raw_from_instances(payload, loaded.bundle.schema, max_rows=self._max_rows, reader=loaded.rows)
+            truths, schema = may_hold_truths(body), loaded.bundle.schema
+            return raw_from_instances(payload, schema, max_rows=self._max_rows, reader=loaded.rows, truths=truths)
 
         def write(values: NDArray[np.float32]) -> Reply:
             content = {"predictions": answer.predictions(values, loaded.bundle.signature)}
@@ -142,7 +144,7 @@ class Predictions:
         def read() -> Raw:
             nonlocal request
             request = v2.parse(body, headers.get(_LENGTH))
-            return loaded.tensors.read(request.inputs, max_rows=self._max_rows)
+            return loaded.tensors.read(request.inputs, max_rows=self._max_rows, truths=request.truths)
 
         def write(values: NDArray[np.float32]) -> Reply:
             assert request is not None

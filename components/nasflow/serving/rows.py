@@ -14,11 +14,13 @@ from nasflow.serving.errors import MalformedError
 Raw = dict[str, NDArray[np.generic]]
 
 
-def raw_from_instances(payload: Any, schema: Schema, *, max_rows: int, reader: ColumnReader | None = None) -> Raw:
+def raw_from_instances(
+    payload: Any, schema: Schema, *, max_rows: int, reader: ColumnReader | None = None, truths: bool = True
+) -> Raw:
     """Reads ``{"instances": [row, …]}``, each row ``{column: value}``.
 
     For images a row may also be the image itself: nested lists of 0–255, or ``{"b64": "…"}`` where the model takes
-    encoded files.
+    encoded files. `truths`: whether true or false may be among the values.
 
     Raises:
         MalformedError: not that form.
@@ -35,7 +37,7 @@ def raw_from_instances(payload: Any, schema: Schema, *, max_rows: int, reader: C
         raise MalformedError(f'"instances" must be a list of rows, got {type(instances).__name__}')
     check_rows(len(instances), max_rows)
     rows = _rows(instances, schema)
-    return (reader or ColumnReader(schema)).read(rows)
+    return (reader or ColumnReader(schema)).read(rows, truths=truths)
 
 
 def check_rows(rows: int, max_rows: int) -> None:

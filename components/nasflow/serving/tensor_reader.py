@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.data.schema import Schema
-from nasflow.serving.columns import numbers
+from nasflow.serving.columns import all_text, numbers
 from nasflow.serving.raw_columns import RawColumns
 from nasflow.serving.rows import Raw, check_rows
 from nasflow.serving.signature import Signature
@@ -38,8 +38,8 @@ class TensorReader:
             if entry.column not in self._numbers
         ]
 
-    def read(self, inputs: Sequence[WireTensor], *, max_rows: int) -> Raw:
-        """The columns by name, as `raw_from_tensors` has them.
+    def read(self, inputs: Sequence[WireTensor], *, max_rows: int, truths: bool = True) -> Raw:
+        """The columns by name, as `raw_from_tensors` has them. `truths`: whether true or false may be among the values.
 
         Raises:
             DataError: as `raw_from_tensors`.
@@ -55,7 +55,7 @@ class TensorReader:
         raw: Raw = {}
         rows = None
         if self._number_places:
-            matrix = _matrix([ordered[place] for place in self._number_places])
+            matrix = _matrix([ordered[place] for place in self._number_places], truths=truths)
             if matrix is None:
                 return self._slowly(inputs, max_rows)
             raw, rows = RawColumns(matrix, self._numbers), len(matrix)
@@ -75,7 +75,7 @@ class TensorReader:
         return raw_from_tensors(inputs, self._signature, self._schema, max_rows=max_rows)
 
 
-def _matrix(tensors: Sequence[WireTensor]) -> NDArray[np.float64] | None:
+def _matrix(tensors: Sequence[WireTensor], *, truths: bool) -> NDArray[np.float64] | None:
     """All of them as float64 [rows, tensors], if all are flat and of one length; else None."""
     shape = tensors[0].shape
     if len(shape) != 1:
@@ -96,7 +96,7 @@ def _matrix(tensors: Sequence[WireTensor]) -> NDArray[np.float64] | None:
         else:
             columns.append(data)
     if not blobs:
-        return numbers(columns, rows)
+        return numbers(columns, rows, truths=truths)
     if columns:
         return None
     return np.frombuffer(b"".join(blobs), "<f8").reshape(len(blobs), rows).T
@@ -110,7 +110,7 @@ def _texts(tensor: WireTensor) -> NDArray[Any] | None:
         data = short_texts(tensor.binary) if tensor.binary is not None else None
         if data is None:
             return None
-    elif set(map(type, data)) != {str}:
+    elif not all_text(data):
         return None
     if tensor.shape[0] != len(data):
         return None

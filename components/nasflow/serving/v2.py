@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from nasflow.serving.columns import may_hold_truths
 from nasflow.serving.errors import MalformedError
 
 HEADER = "inference-header-content-length"
@@ -67,6 +68,8 @@ class InferRequest:
     """Those asked for: name → binary or not, None: as `binary`. Empty: all."""
     binary: bool
     """Whether outputs are binary that do not say otherwise."""
+    truths: bool
+    """Whether true or false may be among the values."""
 
 
 def parse(body: bytes, header_length: bytes | None) -> InferRequest:
@@ -99,6 +102,7 @@ def parse(body: bytes, header_length: bytes | None) -> InferRequest:
         inputs=inputs,
         outputs=_outputs(content.get("outputs")),
         binary=bool(_parameters(content).get("binary_data_output", False)),
+        truths=may_hold_truths(memoryview(body)[:size]),
     )
 
 
