@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 # As nasflow_pipelines.trial_table has them, which would load NumPy and pydantic for `nasflow --help`; a test compares.
-_STATUSES = ("completed", "failed", "infeasible", "same", "running", "stopped")
+_STATUSES = ("completed", "failed", "infeasible", "same", "filtered", "running", "stopped")
 _COLUMNS = (
     *("id", "status", "score", "rung", "epochs", "parameters", "flops", "cpu_seconds", "seconds"),
     *("generation", "parents", "strategy", "architecture", "reason"),

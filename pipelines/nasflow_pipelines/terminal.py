@@ -26,6 +26,7 @@ def table(summary: Summary, folder: Path) -> str:
         trials = summary.search.trials
         counts = f"{trials.completed} completed, {trials.failed} failed, {trials.infeasible} infeasible"
         counts += f", {trials.same} known already" if trials.same else ""
+        counts += f", {trials.filtered} left out by search.filter" if trials.filtered else ""
         lines.append(("search", f"{summary.search.strategy}: {counts}"))
         if best := summary.search.best:
             size = f"{best.parameters:,} parameters, {best.flops:,} FLOPs"

@@ -23,7 +23,7 @@ COLUMNS = (
     *("generation", "parents", "strategy", "architecture", "reason"),
 )
 """What every trial has. Beside them: its metrics, counted costs and genes, each by its own name."""
-STATUSES = ("completed", "failed", "infeasible", "same", "running", "stopped")
+STATUSES = ("completed", "failed", "infeasible", "same", "filtered", "running", "stopped")
 _SHOWN = ("id", "status", "score", "rung", "epochs", "parameters", "cpu_seconds", "parents", "strategy", "reason")
 _ALWAYS = ("id", "status", "score", "parameters", "strategy")
 _GENE = "values."

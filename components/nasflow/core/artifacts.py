@@ -214,6 +214,8 @@ class Trials(_Frozen):
     infeasible: int
     same: int = 0
     """Points that mean the same architecture and recipe as a trial before them, and were not trained."""
+    filtered: int = 0
+    """Points that `search.filter` left out."""
 
 
 class Candidate(_Frozen):
@@ -246,6 +248,9 @@ class Search(Document):
     objective: str
     epochs: int
     """Epochs of a trial that was not stopped early."""
+    ranked_by: str = ""
+    """The zero-cost proxy (`search.score`) that candidates are in the order of, which were not trained: their `score`
+    is null. Empty: they are in the order of the objective."""
     trials: Trials
     candidates: tuple[Candidate, ...]
     """Best first; all feasible."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from nasflow.core.spec import RuntimeSection
 
-Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"]
 
 _BFLOAT16_SINCE = (8, 0)
 """Compute capability of the first NVIDIA GPUs whose tensor cores take bfloat16 (Ampere)."""
@@ -20,7 +20,8 @@ class Runtime:
     xla: bool | None = None
     """Compile the training step with XLA; None: where it pays, see `compiles`."""
     precision: Precision = "float32"
-    """A Keras dtype policy. The output layer and the loss stay float32; float16 scales the loss."""
+    """A Keras dtype policy. The output layer and the loss stay float32; float16 scales the loss; float64 is for proxies
+    that would overflow, no training has it."""
     steps_per_call: int | None = None
     """Steps that one call of the traced function takes at most; None: as many as the rows handed over hold."""
 

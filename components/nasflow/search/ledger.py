@@ -3,13 +3,15 @@
     started   trial_id, values, control, origin, parents, architecture_id, parameters, flops, same_as, …
     beat      trial_id, seconds, epochs: now and then while it trains, so that a crash does not forget the time spent
     again     trial_id, seconds, died: the trial is tried once more, because the process that ran it is gone
+    scored    architecture_id, values, seconds, cpu_seconds: zero-cost proxies of an architecture, computed once
     ended     trial_id, status, score, metrics, epochs, seconds, cpu_seconds, message, history, …
     preparing, prepared    see `nasflow.search.preparation`
 
 The order of the lines is the order in which things happened, also with several workers: `steps` gives it back.
 
 A point that means an architecture and recipe tried before is not trained again: its line `started` names that trial
-(``same_as``) and is its only one. It ends as that trial has ended, or with it.
+(``same_as``) and is its only one. It ends as that trial has ended, or with it. One
+that a zero-cost score leaves out (``filtered``: why) has that single line, too.
 
 A process that is killed inside a line leaves a torn one: it is skipped, and what it said is done again.
 """
@@ -28,10 +30,12 @@ logger = logging.getLogger(__name__)
 LEDGER = "ledger.jsonl"
 """Its name in the search's place."""
 
-TrialStatus = Literal["running", "completed", "failed", "infeasible", "same"]
+TrialStatus = Literal["running", "completed", "failed", "infeasible", "same", "filtered"]
 Origin = Literal["preset", "earlier", "strategy", "shrunk", "supernet"]
 
-FREE: frozenset[TrialStatus] = frozenset({"infeasible", "same"})
+SUGGESTED: frozenset[Origin] = frozenset({"strategy", "shrunk"})
+"""What a strategy came up with; the rest was given."""
+FREE: frozenset[TrialStatus] = frozenset({"infeasible", "same", "filtered"})
 """What was recorded and never trained."""
 
 
@@ -55,6 +59,8 @@ class Record:
     same_as: str | None = None
     """The trial whose result this is: the same architecture, recipe and epochs, so it was not trained. Its status is
     ``same``, also while that trial runs; it has cost nothing."""
+    filtered: str = ""
+    """Why `search.filter` left it out; empty: it did not. Its status is ``filtered``."""
     architecture_id: str = ""
     parameters: int = 0
     flops: int = 0
@@ -94,11 +100,12 @@ class Record:
         if self.status == "running":
             raise ValueError(f"trial {self.trial_id} has not ended")
         score = None if self.score is None else sign * self.score
-        known: Status = "failed" if score is None else "completed"
+        seen: dict[TrialStatus, Status] = {"completed": "completed", "failed": "failed"}
+        seen["same"] = "failed" if score is None else "completed"
         return Result(
             trial_id=self.trial_id,
             values=self.values,
-            status=known if self.status == "same" else self.status,
+            status=seen.get(self.status, "infeasible"),
             score=score,
             epochs=self.epochs,
             granted=self.control.get("tuner/epochs"),
@@ -140,6 +147,8 @@ class Ledger:
         self._done: set[str] = set()
         self._waiting: dict[str, list[str]] = {}
         self._elapsed: float | None = None
+        self._proxies: dict[str, dict[str, float | None]] = {}
+        self._scoring = [0.0, 0.0]
         self._steps: list[tuple[Literal["started", "ended"], str]] = []
         self.preparation = Prepared()
         for event in self._events():
@@ -177,9 +186,19 @@ class Ledger:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds spent in trials and in preparing for them, over all attempts: more than went by where they
-        ran side by side."""
-        return sum(record.seconds for record in self._records.values()) + self.preparation.seconds
+        """Wall-clock seconds spent in trials, in preparing for them and on proxies, over all attempts: more than went
+        by where they ran side by side."""
+        trials = sum(record.seconds for record in self._records.values())
+        return trials + self.preparation.seconds + self._scoring[0]
+
+    @property
+    def scoring_cpu_seconds(self) -> float:
+        """Spent on zero-cost proxies."""
+        return self._scoring[1]
+
+    def proxies(self, architecture_id: str) -> Mapping[str, float | None]:
+        """What was computed of an architecture; None: not finite."""
+        return self._proxies.get(architecture_id, {})
 
     @property
     def elapsed(self) -> float:
@@ -211,7 +230,15 @@ class Ledger:
             inherit=record.inherit,
             horizon=record.horizon,
             same_as=record.same_as,
+            filtered=record.filtered,
         )
+
+    def scored(
+        self, architecture_id: str, values: Mapping[str, float | None], *, seconds: float, cpu_seconds: float
+    ) -> None:
+        """Proxies of an architecture, and what they cost."""
+        cost = {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
+        self._write("scored", architecture_id=architecture_id, values=dict(values), **cost)
 
     def beat(self, trial_id: str, seconds: float, epochs: int = 0, *, elapsed: float | None = None) -> None:
         """A trial goes on; `seconds` over all attempts at it, `epochs` that it got through, `elapsed` as in `end`."""
@@ -276,16 +303,28 @@ class Ledger:
     def _apply(self, event: Mapping[str, Any]) -> None:
         content = {key: value for key, value in event.items() if key != "event"}
         self._elapsed = content.pop("elapsed", self._elapsed)
-        if event["event"] in ("preparing", "prepared"):
-            self._apply_preparation(content, ended=event["event"] == "prepared")
-            return
-        trial_id = content.pop("trial_id")
-        match event["event"]:
+        if event["event"] in ("scored", "preparing", "prepared"):
+            self._apply_other(event["event"], content)
+        else:
+            self._apply_trial(event["event"], content.pop("trial_id"), content)
+
+    def _apply_other(self, kind: str, content: dict[str, Any]) -> None:
+        if kind == "scored":
+            self._proxies.setdefault(content["architecture_id"], {}).update(content["values"])
+            self._scoring = [self._scoring[0] + content["seconds"], self._scoring[1] + content["cpu_seconds"]]
+        else:
+            self._apply_preparation(content, ended=kind == "prepared")
+
+    def _apply_trial(self, kind: str, trial_id: str, content: dict[str, Any]) -> None:
+        match kind:
             case "started":
                 parents = tuple(content.pop("parents"))
                 record = self._records[trial_id] = Record(trial_id=trial_id, parents=parents, **content)
                 self._steps.append(("started", trial_id))
-                if record.same_as is not None:
+                if record.filtered:
+                    record.status, record.message = "filtered", record.filtered
+                    self._end(trial_id)
+                elif record.same_as is not None:
                     record.status = "same"
                     record.message = f"the same architecture and recipe as trial {record.same_as}: not trained again"
                     if record.same_as in self._done:

@@ -21,6 +21,7 @@ from keras_tuner.src.tuners.hyperband import HyperbandOracle
 from nasflow.core.errors import SpecError, UserError
 from nasflow.search import hyperparameters
 from nasflow.search.budget import EndReason
+from nasflow.search.features import Features
 from nasflow.search.ledger import Origin, Record
 from nasflow.search.limits import Draft
 from nasflow.search.preparation import Preparation
@@ -125,18 +126,21 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
         history, with the known result, and cost no trial. That is right for every strategy: what it proposed is what
         it learns about, and nothing is proposed twice. A space whose points have all been tried or answered is
         exhausted, whatever the number of its architectures. So is one too large to list where a thousand points in a
-        row meant nothing new.
+        row meant nothing new. Points that `search.filter` leaves out are recorded on the way, too.
         """
         same: list[Record] = []
+        free = 0
         while True:
             trial = self.create_trial(f"trial{len(self.trials)}")
             record = self.study.ledger.get(trial.trial_id) if trial.status == "RUNNING" else None
-            if record is None or record.same_as is None:
+            if record is None or record.status == "running":
                 break
-            same.append(record)
+            free += 1
+            if record.status == "same":
+                same.append(record)
             if self.study.ledger.has_ended(record.trial_id):
                 self.settle(record.trial_id)
-            if len(same) % _SAME_IN_A_ROW == 0 and not can_be_listed(self.study.parameters):
+            if free % _SAME_IN_A_ROW == 0 and not can_be_listed(self.study.parameters):
                 record = None
                 break
         if same:
@@ -374,6 +378,8 @@ def make_oracle(
     elif strategy == "bayesian":
         oracle = Bayesian(study)
     else:
-        oracle = StrategyOracle(study, get_strategy(strategy, settings, tie=tie, epochs=study.epochs))
+        features = study.features or Features(study.space, study.inputs, study.output, study.ledger)
+        facts = {"graph": features.graph, "zero_cost": features.zero_cost if study.features else None}
+        oracle = StrategyOracle(study, get_strategy(strategy, settings, tie=tie, epochs=study.epochs, **facts))
     oracle.replay()
     return oracle

@@ -57,8 +57,16 @@ def report(
         f"{search.strategy} over the {search.space} space: {search.trials.completed} trials trained on "
         f"{rows['train']:,} rows and compared by {study.metric} on {rows['validation']:,}."
     )
+    score = f"{study.metric} on validation"
+    if search.ranked_by:
+        lead = (
+            f"{search.strategy} over the {search.space} space: {search.trials.completed} untrained networks ranked by "
+            f"{search.ranked_by}, a zero-cost proxy. Nothing was trained, no accuracy is known: the scores say which "
+            "network may learn best, on no scale that means anything else."
+        )
+        score = f"{search.ranked_by} (untrained)"
     facts = {
-        f"{study.metric} on validation": best.score,
+        score: best.score,
         "trials completed": search.trials.completed,
         "failed": search.trials.failed,
         "infeasible": search.trials.infeasible,
@@ -68,6 +76,10 @@ def report(
         "minutes of trials": round(seconds / 60, 2),
         "ended by": search.stopped_by,
     }
+    if study.filter is not None:
+        facts[f"left out by {study.filter.by}"] = search.trials.filtered
+    if study.ledger.scoring_cpu_seconds:
+        facts["CPU seconds of zero-cost scores"] = round(study.ledger.scoring_cpu_seconds, 1)
     if search.hypervolume is not None:
         facts["Hypervolume"] = search.hypervolume
     if (spent := study.budget.spent) is not None:

@@ -61,6 +61,15 @@ def select(records: Sequence[Record], metric: Metric, *, validation_rows: int, e
     return Selection(_first(leader, order), f"{compared}: a real lead")
 
 
+def select_by_proxy(records: Sequence[Record], proxy: str) -> Selection:
+    """Orders what was never trained: by the proxy, then fewer parameters, then earlier. A preset gets no advantage:
+    there is no standard error that a lead could be held against."""
+    completed = [record for record in records if record.status == "completed" and record.score is not None]
+    order = _one_an_architecture(sorted(completed, key=lambda r: (-(r.score or 0.0), r.parameters)))
+    told = f"the highest {proxy} of {len(order)} untrained networks; no accuracy was measured"
+    return Selection(tuple(order), told if order else "no network could be scored")
+
+
 def select_front(records: Sequence[Record], objectives: Sequence[Objective]) -> tuple[Selection, Front]:
     """Orders the completed trials of a Pareto search: the knee of the first front, the rest of it by what it gives up
     least, then the other fronts (Deb et al. 2002, by front and crowding). One trial an architecture, the longest."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
-from nasflow.core.errors import NasflowError
+from nasflow.core.errors import NasflowError, SpecError
 from nasflow.core.metrics import check_metric, maximised
 from nasflow.core.spec import COSTS, LauncherSection, SearchSection
 from nasflow.core.storage import is_local, local_path
@@ -21,11 +21,12 @@ from nasflow.data.reader import read, read_transform
 from nasflow.data.tensors import Tensors
 from nasflow.search.about import ABOUT, About
 from nasflow.search.budget import Budget, EndReason, epochs_of
+from nasflow.search.features import Features
 from nasflow.search.job import Setup
 from nasflow.search.ledger import LEDGER, Ledger, Record
 from nasflow.search.limits import Limits
 from nasflow.search.returned import within
-from nasflow.search.selection import Front, Selection, select, select_front, standard_error
+from nasflow.search.selection import Front, Selection, select, select_by_proxy, select_front, standard_error
 from nasflow.search.spec import SearchSpec
 from nasflow.search.study import Study
 from nasflow.search.trials import rows as rows_of
@@ -49,6 +50,10 @@ def run(spec: SearchSpec, *, dataset: Dataset, work_dir: str, output: str) -> Se
         NasflowError: every one of the first trials failed, or the time was over before one could end.
     """
     check_strategy(spec.search.strategy, spec.search.settings, space=spec.search.space)
+    if spec.search.score is not None and spec.objectives:
+        raise SpecError(
+            [f"search.score is {spec.search.score}, but objective is a list, got {list(spec.objectives)}; use filter"]
+        )
     earlier = read_earlier(spec.search.warm_start)
     return run_once(
         "search",
@@ -75,13 +80,14 @@ def _produce(
 
     set_up()
     from nasflow.search.oracle import make_oracle
+    from nasflow.search.ranking import rank
     from nasflow.search.report import report
 
     study = open_study(spec, dataset, place, earlier)
     About(
         strategy=spec.search.strategy,
         space=study.space.name,
-        metric=spec.metric,
+        metric=study.metric,
         objectives=spec.objectives,
         epochs=study.epochs,
     ).write(place.at(ABOUT))
@@ -91,14 +97,23 @@ def _produce(
     transform = read_transform(dataset)
     tensors = {split: read(dataset, split) for split in ("train", "validation")}
     rows = {split: values.rows for split, values in tensors.items()}
+    features = Features(
+        *(study.space, study.inputs, study.output, study.ledger), train=lambda: tensors["train"], seed=spec.seed
+    )
+    study = dataclasses.replace(study, features=features)
     shares = maximised(spec.metric) and spec.metric != "r2"
-    tie = standard_error(spec.metric, 0.9, rows["validation"]) if shares else 0.0
+    tie = standard_error(spec.metric, 0.9, rows["validation"]) if shares and not spec.search.score else 0.0
     oracle = make_oracle(spec.search.strategy, study, settings=spec.search.settings, tie=tie)
     if done := len(study.ledger.records):
         logger.info("search goes on: %d trials in the ledger, %.0f s spent", done, study.ledger.seconds)
-    _search(spec, place, study, oracle, tensors=tensors, dataset=dataset)
     front: Front | None = None
-    if spec.objectives:
+    if spec.search.score is not None:
+        rank(study, oracle, features, spec.search.score)
+    else:
+        _search(spec, place, study, oracle, tensors=tensors, dataset=dataset)
+    if spec.search.score is not None:
+        selection = select_by_proxy(study.ledger.records, spec.search.score)
+    elif spec.objectives:
         selection, front = select_front(study.ledger.records, spec.objectives)
     else:
         # With folds every row is held out once.
@@ -113,7 +128,7 @@ def _produce(
     document = _document(spec, study, selection, oracle.stopped_by, front=front, measured=returned.measured)
     files = {
         "architectures.json": _architectures(study, selection),
-        "trials.json": _json(rows_of(study.ledger.records, spec.metric)),
+        "trials.json": _json(rows_of(study.ledger.records, study.metric)),
         "report.html": report(document, study, selection, transform.inputs, rows, traces=oracle.view()),
     }
     if study.ledger.preparation.ended:
@@ -219,7 +234,7 @@ def open_study(spec: SearchSpec, dataset: Dataset, place: Place, earlier: Sequen
         limits=Limits(space, spec.constraints, inputs=transform.inputs, output=transform.output),
         ledger=ledger,
         budget=budget,
-        metric=spec.metric,
+        metric=spec.search.score or spec.metric,
         inputs=transform.inputs,
         output=transform.output,
         seed=spec.seed,
@@ -227,6 +242,7 @@ def open_study(spec: SearchSpec, dataset: Dataset, place: Place, earlier: Sequen
         cost_rows=_rows_of_an_epoch(spec, dataset),
         trainings=trainings,
         warm=warm,
+        filter=spec.search.filter,
         first=tuple(
             repair(space.parameters(), values, np.random.default_rng(spec.seed)) for values in spec.search.start
         ),
@@ -259,15 +275,18 @@ def _document(
         strategy=spec.search.strategy,
         space=study.space.name,
         objective=spec.metric,
+        ranked_by=spec.search.score or "",
         epochs=study.epochs,
         trials=Trials(
             completed=statuses.count("completed"),
             failed=statuses.count("failed"),
             infeasible=statuses.count("infeasible"),
             same=statuses.count("same"),
+            filtered=statuses.count("filtered"),
         ),
         candidates=tuple(
-            _candidate(record, measured.get(record.trial_id, {})) for record in selection.order[:_CANDIDATES]
+            _candidate(record, measured.get(record.trial_id, {}), ranked=spec.search.score is not None)
+            for record in selection.order[:_CANDIDATES]
         ),
         stopped_by=stopped_by,
         objectives=spec.objectives,
@@ -276,7 +295,8 @@ def _document(
     )
 
 
-def _candidate(record: Record, measured: Mapping[str, float]) -> Candidate:
+def _candidate(record: Record, measured: Mapping[str, float], *, ranked: bool) -> Candidate:
+    """`ranked`: the score is a proxy's, which is among the measures, too."""
     counted = {name: record.costs[name] for name in ("memory_mb",) if name in record.costs}
     return Candidate(
         trial_id=record.trial_id,
@@ -284,7 +304,7 @@ def _candidate(record: Record, measured: Mapping[str, float]) -> Candidate:
         values=record.values,
         parameters=record.parameters,
         flops=record.flops,
-        score=record.score,
+        score=None if ranked else record.score,
         epochs=record.epochs,
         measures={**record.metrics, **counted, **measured},
     )

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from nasflow.core.metrics import maximised
-from nasflow.core.spec import COSTS, Metric, Objective
+from nasflow.core.spec import COSTS, FilterSection, Metric, Objective
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.search import pareto
 from nasflow.search.budget import Budget
 from nasflow.search.cost_model import CostModel, calibrate
-from nasflow.search.ledger import FREE, Ledger, Origin, Record
+from nasflow.search.features import Features
+from nasflow.search.filtering import left_out
+from nasflow.search.ledger import FREE, SUGGESTED, Ledger, Origin, Record
 from nasflow.search.limits import Draft, Limits
 from nasflow.search.warm_start import WarmStart
 from nasflow.spaces._base import Space
@@ -48,6 +50,10 @@ class Study:
     """Points that come before the presets; valid in the space."""
     warm: WarmStart = dataclasses.field(default_factory=WarmStart)
     """Points that come after the presets, and results of earlier studies."""
+    features: Features | None = None
+    """What is known of points before they are trained; None: nothing."""
+    filter: FilterSection | None = None
+    """Needs `features`."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -214,11 +220,20 @@ class Study:
         horizon: int | None = None,
     ) -> None:
         """Records that a trial begins; or, where it would be trained for a result that another trial has or will have,
-        that it is the same."""
+        that it is the same; or that `search.filter` leaves it out."""
         control = dict(control or {})
         same_as = self.same_as(draft, control, inherit=inherit, horizon=horizon)
         inherit = None if inherit is None else self.trained_as(inherit)
-        self._start(trial_id, draft, origin, parents, control, inherit=inherit, horizon=horizon, same_as=same_as)
+        filtered = ""
+        if same_as is None and self.filter is not None and self.features is not None and origin in SUGGESTED:
+            filtered = left_out(draft, self.filter, self.ledger.records, self.features)
+        self._start(
+            *(trial_id, draft, origin, parents, control),
+            inherit=inherit,
+            horizon=horizon,
+            same_as=same_as,
+            filtered=filtered,
+        )
 
     def _start(
         self,
@@ -231,6 +246,7 @@ class Study:
         inherit: str | None = None,
         horizon: int | None = None,
         same_as: str | None = None,
+        filtered: str = "",
     ) -> None:
         record = Record(
             trial_id=trial_id,
@@ -246,6 +262,7 @@ class Study:
             inherit=inherit,
             horizon=horizon,
             same_as=same_as,
+            filtered=filtered,
         )
         self.ledger.start(record)
 

@@ -74,8 +74,9 @@ def warm_start(
                 points.setdefault(key(line[rank].values), dict(line[rank].values))
     prior: dict[Any, Result] = {}
     for place, search in enumerate(earlier):
-        if not spec.objectives and comparable(search, dataset, spec.metric, epochs):
-            sign = 1 if maximised(spec.metric) else -1
+        alike = search.ranked_by == (spec.search.score or "")
+        if alike and not spec.objectives and comparable(search, dataset, spec.metric, epochs):
+            sign = 1 if maximised(spec.search.score or spec.metric) else -1
             for result in prior_of(search, space, place=place, sign=sign, trainings=trainings):
                 prior.setdefault(key(result.values), result)
     return WarmStart(points=tuple(points.values()), prior=tuple(prior.values()))

@@ -33,7 +33,7 @@ class Result:
     values: Mapping[str, Any]
     """Values of the active parameters, by name."""
     status: Status
-    """``infeasible``: broke a constraint, and was never trained."""
+    """``infeasible``: broke a constraint, or was left out by `search.filter`; never trained."""
     score: float | None
     """More is better, whatever the metric. None where there is no score; never NaN."""
     epochs: int

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from nasflow.spaces.parameters import Parameter
 from nasflow.strategies._base import Result, Strategy, from_study
+from nasflow.strategies.predictor import GraphFeatures, ZeroCost
 
 _REFUSED = ("asha", "pasha", "hybrid", "hyperband", "bayesian", "differentiable")
 
@@ -36,7 +37,9 @@ class Hybrid:
     settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """Settings of the parts, by their names."""
     tie: float = from_study(0.0)
-    """For those parts that know it."""
+    """For those parts that know it; as the next two."""
+    graph: GraphFeatures | None = from_study(None)  # noqa: RUF009  # makes a field
+    zero_cost: ZeroCost | None = from_study(None)  # noqa: RUF009  # makes a field
 
     def __post_init__(self) -> None:
         """Refuses what contradicts itself."""
@@ -88,7 +91,8 @@ class Hybrid:
         """
         from nasflow.strategies.registry import get_strategy
 
-        return [get_strategy(part, self.settings.get(part, {}), tie=self.tie) for part in self.parts]
+        known = {"tie": self.tie, "graph": self.graph, "zero_cost": self.zero_cost}
+        return [get_strategy(part, self.settings.get(part, {}), **known) for part in self.parts]
 
     def _turn(self, history: Sequence[Result]) -> int:
         done = sum(r.status != "infeasible" and not r.prior and r.same_as is None for r in history)

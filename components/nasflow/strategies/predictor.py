@@ -1,16 +1,22 @@
-"""Search with a performance predictor: an ensemble of trees over the genes."""
+"""Search with a performance predictor: an ensemble of trees over genes, graphs and zero-cost scores."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nasflow.core.spec import Proxy
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Choice, Parameter
-from nasflow.strategies._base import Positive, Result, Share, Suggestion, ranked
+from nasflow.strategies._base import Positive, Result, Share, Suggestion, from_study, ranked
 from nasflow.strategies.novelty import Novelty
+
+GraphFeatures = Callable[[Mapping[str, Any]], Mapping[str, float]]
+"""Of a point of the space, by feature; what is missing is 0. Pure."""
+ZeroCost = Callable[[Mapping[str, Any], Sequence[str]], Mapping[str, float | None]]
+"""The proxies of these names of a point; None where one is not finite. Pure: the study's seed and rows are fixed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +27,14 @@ class Predictor:
     Where we differ: the ensemble is of extremely randomised trees (Geurts et al. 2006) and not of neural networks.
     White et al. 2021, "How Powerful are Performance Predictors in Neural Architecture Search?", found tree ensembles as
     good for a tenth of the time, and they need no scaling and no tuning. Genes are encoded as they are: one column a
-    string value, one a number, −1 where inactive. A trial that failed or broke a limit counts as the worst so far.
+    string value, one a number, −1 where inactive. What the point means, its architecture as a graph, is encoded beside
+    them (`nasflow.spaces.encoding`: operation counts, paths, adjacency by operation, costs): points of one architecture
+    look alike there, whatever their genes. A trial that failed or broke a limit counts as the worst so far.
+
+    With `proxies` zero-cost scores are features, too (White et al. 2021, section 5, "OMNI": what each family of
+    predictors knows complements the others). They cost a fraction of a second an architecture, so only the `scored`
+    candidates that a first ensemble, without them, draws first are looked at, and compared by a second one; and the
+    results so far, each once.
 
     Needs scikit-learn, which the trainer image has.
     """
@@ -36,6 +49,14 @@ class Predictor:
     """The best points, whose mutants the candidates are."""
     random_share: Share = 0.1
     """Of the candidates that are random points instead."""
+    proxies: tuple[Proxy, ...] = ()
+    """Zero-cost scores that are features; their CPU time is part of the search's."""
+    scored: Positive = 10
+    """Candidates whose proxies are computed for each suggestion."""
+    graph: GraphFeatures | None = from_study(None)  # noqa: RUF009  # makes a field
+    """Of a point; None: genes alone."""
+    zero_cost: ZeroCost | None = from_study(None)  # noqa: RUF009  # makes a field
+    """Of a point; None: there are none, `proxies` is without effect."""
 
     def suggest(
         self,
@@ -53,7 +74,12 @@ class Predictor:
         pool = self._candidates(parameters, order[: self.elites], novelty, rng)
         found: list[Suggestion] = []
         if pool:
-            mean, deviation = self._predict(parameters, history, pool, rng)
+            forest = _Forest(self.trees, history)
+            mean, deviation = forest.predict(*self._features(parameters, history, pool), rng)
+            if self.proxies and self.zero_cost is not None:
+                first = np.argsort(-rng.normal(mean, deviation), kind="stable")
+                pool = [pool[place] for place in first[: max(self.scored, n)]]
+                mean, deviation = forest.predict(*self._features(parameters, history, pool, proxies=True), rng)
             for _ in range(n):
                 for place in np.argsort(-rng.normal(mean, deviation), kind="stable"):
                     if novelty.take(pool[place]):
@@ -81,26 +107,57 @@ class Predictor:
                 pool.append(made)
         return pool
 
-    def _predict(
+    def _features(
         self,
         parameters: tuple[Parameter, ...],
         history: Sequence[Result],
         pool: Sequence[Mapping[str, Any]],
-        rng: np.random.Generator,
+        *,
+        proxies: bool = False,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation over the trees, float64 [candidate]."""
+        """Of the history and of the pool, float64 [point, feature]."""
+        points = [*(result.values for result in history), *pool]
+        parts = [np.array([encode(parameters, values) for values in points])]
+        if self.graph is not None:
+            graphs = [self.graph(values) for values in points]
+            names = sorted({name for graph in graphs for name in graph})
+            parts.append(np.array([[graph.get(name, 0.0) for name in names] for graph in graphs]))
+        if proxies and self.zero_cost is not None:
+            scores = [self.zero_cost(values, self.proxies) for values in points]
+            rows = [[score.get(name) for name in self.proxies] for score in scores]
+            parts.append(_filled(np.array(rows, dtype=np.float64)))
+        found = np.hstack(parts)
+        return found[: len(history)], found[len(history) :]
+
+
+class _Forest:
+    """Extremely randomised trees over what has been tried."""
+
+    def __init__(self, trees: int, history: Sequence[Result]) -> None:
+        known = [result.score for result in ranked(history) if result.score is not None]
+        self._trees = trees
+        self._scores = np.array([known[-1] if r.score is None or r.status != "completed" else r.score for r in history])
+
+    def predict(
+        self, seen: NDArray[np.float64], wanted: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation over the trees, float64 [wanted]."""
         from sklearn.ensemble import ExtraTreesRegressor
 
-        known = [result.score for result in ranked(history) if result.score is not None]
-        scores = [known[-1] if r.score is None or r.status != "completed" else r.score for r in history]
-        features = np.array([encode(parameters, result.values) for result in history])
         forest = ExtraTreesRegressor(
-            n_estimators=self.trees, max_features=0.6, n_jobs=1, random_state=int(rng.integers(2**31))
+            n_estimators=self._trees, max_features=0.6, n_jobs=1, random_state=int(rng.integers(2**31))
         )
-        forest.fit(features, np.array(scores))
-        wanted = np.array([encode(parameters, values) for values in pool], dtype=np.float32)
-        each = np.stack([tree.predict(wanted, check_input=False) for tree in forest.estimators_])
+        forest.fit(seen, self._scores)
+        rows = wanted.astype(np.float32)
+        each = np.stack([tree.predict(rows, check_input=False) for tree in forest.estimators_])
         return each.mean(axis=0), each.std(axis=0)
+
+
+def _filled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Columns without NaN: a proxy that says nothing of a point counts as the lowest; one that says nothing, as 0."""
+    known = np.isfinite(scores)
+    lowest = np.where(known, scores, np.inf).min(axis=0)
+    return np.where(known, scores, np.where(np.isfinite(lowest), lowest, 0.0))
 
 
 def encode(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> list[float]:

@@ -85,6 +85,23 @@ class StoppingSection(Section):
     """Finished trials that `median` and `curve` need first. Trials are compared with those of as many epochs only."""
 
 
+Proxy = Literal["naswot", "synflow", "grad_norm", "snip", "jacob_cov", "parameters", "flops", "activations", "depth"]
+"""What can be said of an architecture without training it: see `nasflow.models.proxies`, and counts."""
+
+
+class FilterSection(Section):
+    """Which proposed points are not worth a trial, by what their untrained networks say."""
+
+    by: Proxy = "synflow"
+    """`naswot`, `synflow`, `grad_norm`, `snip`, `jacob_cov` (one batch through the untrained network), or `parameters`,
+    `flops`, `activations`, `depth`; more is better. Which ranks well depends on the space and the data."""
+    keep: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """The share of proposed points that is trained: those with the best scores among the last 50. Presets are always
+    trained, and so is a point of which the proxy says nothing."""
+    after: Annotated[int, Field(ge=1)] = 5
+    """Points that are trained before any is left out."""
+
+
 class RuntimeSection(Section):
     """How TensorFlow runs the trials."""
 
@@ -151,9 +168,9 @@ class SearchSection(Section):
     settings: dict[str, Any] = Field(default={})
     """Settings of the strategy; left out, its defaults. `genetic`: population, tournament, mating, crossover, mutation,
     elites. `evolution`: population, sample, crossover. `hill_climb`: step, first. `grid`, `greedy`: points. `tpe`:
-    startup, gamma, candidates, prior. `predictor`: startup, trees, candidates, elites, random_share. `reinforce`:
-    rate, baseline, entropy, bins. `differentiable`: top, share, epochs, warm_up, reach, auxiliary, skip_dropout,
-    most_skips. `asha`, `pasha`: factor, rungs, min_epochs, promote. `hybrid`: parts, mode, weights,
+    startup, gamma, candidates, prior. `predictor`: startup, trees, candidates, elites, random_share, proxies, scored.
+    `reinforce`: rate, baseline, entropy, bins. `differentiable`: top, share, epochs, warm_up, reach, auxiliary,
+    skip_dropout, most_skips. `asha`, `pasha`: factor, rungs, min_epochs, promote. `hybrid`: parts, mode, weights,
     trials, settings. `auto`: neighbours, evolution, incumbent_share, random_share. A dotted path's factory is
     called with them."""
     start: tuple[dict[str, Any], ...] = ()
@@ -181,5 +198,20 @@ class SearchSection(Section):
     """Hold-out, folds, seeds."""
     stopping: StoppingSection = StoppingSection()
     """When a trial ends early."""
+    filter: FilterSection | None = None
+    """Leave out points by a zero-cost score. What is left out costs no trial; its CPU time counts in the budget."""
+    score: Proxy | None = None
+    """Rank by this zero-cost score and train nothing: the search's trials are untrained networks. The result is the
+    best by it, presets included; no accuracy is known before the final training. Null: by the objective."""
     runtime: RuntimeSection = RuntimeSection()
     """XLA, precision."""
+
+    @model_validator(mode="after")
+    def _epochs_to_give_out(self) -> Self:
+        if self.score is not None and self.strategy in ("asha", "pasha", "hyperband", "differentiable"):
+            does = "trains a supernet" if self.strategy == "differentiable" else "gives out epochs"
+            raise ValueError(
+                f"score is {self.score}, which trains nothing, but strategy {self.strategy} {does}; use another "
+                "strategy, or filter instead of score"
+            )
+        return self
