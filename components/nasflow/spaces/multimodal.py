@@ -63,7 +63,7 @@ class MultimodalSpace(Space):
 
     def presets(self) -> tuple[dict[str, Any], ...]:
         """Strong towers joined, with a bag of words and with convolutions over them; the same, gated."""
-        bag, cnn, *_ = text_tower.presets(prefix="text_")
+        bag, cnn, *_ = text_tower.presets(self._inputs, prefix="text_")
         base = {
             **towers.image_preset(self._inputs, prefix="image_"),
             **towers.table_preset(self._inputs, prefix="table_"),

@@ -42,7 +42,7 @@ class TextSpace(Space):
             "ema": "off",
             "label_smoothing": 0.0,
         }
-        bag, cnn, gru, transformer = text_tower.presets()
+        bag, cnn, gru, transformer = text_tower.presets(self._inputs)
         found = (
             recipe | bag,
             recipe | cnn | {"dropout": 0.5, "learning_rate": 2e-3},

@@ -21,7 +21,7 @@ def parameters(inputs: InputSpec, *, prefix: str = "") -> tuple[Parameter, ...]:
     def when(parent: str, *values: str) -> When:
         return When(parent=prefix + parent, values=values)
 
-    pools = ("mean", "max", "mean_max", "attention", *(["idf"] if all(text.idf for text in inputs.texts) else []))
+    pools = ("mean", "max", "mean_max", "attention", *(["idf"] if _have_idf(inputs) else []))
     cnn, gru, transformer = when("body", "cnn"), when("body", "bigru"), when("body", "transformer")
     return (
         Choice(name=f"{prefix}body", values=BODIES),
@@ -41,8 +41,9 @@ def parameters(inputs: InputSpec, *, prefix: str = "") -> tuple[Parameter, ...]:
     )
 
 
-def presets(*, prefix: str = "") -> tuple[dict[str, Any], ...]:
-    """Values of all genes, active or not: one strong tower of each body, in the order of `BODIES`."""
+def presets(inputs: InputSpec, *, prefix: str = "") -> tuple[dict[str, Any], ...]:
+    """Values of all genes, active or not: one strong tower of each body, in the order of `BODIES`. The bag's words are
+    weighted by their idf where the data has it: what a linear model on TF-IDF sees, and a plain mean does not."""
     base: dict[str, Any] = {
         "body": "bag",
         "dim": 64,
@@ -57,7 +58,7 @@ def presets(*, prefix: str = "") -> tuple[dict[str, Any], ...]:
         "blocks": 1,
         "heads": 4,
         "expansion": 2,
-        "pool": "mean",
+        "pool": "idf" if _have_idf(inputs) else "mean",
     }
     others = (
         {"body": "cnn", "ngrams": "off", "pool": "max"},
@@ -65,6 +66,10 @@ def presets(*, prefix: str = "") -> tuple[dict[str, Any], ...]:
         {"body": "transformer", "ngrams": "off", "pool": "mean"},
     )
     return tuple({prefix + name: value for name, value in (base | more).items()} for more in ({}, *others))
+
+
+def _have_idf(inputs: InputSpec) -> bool:
+    return all(text.idf for text in inputs.texts)
 
 
 def write(graph: Graph, inputs: InputSpec, values: Mapping[str, Any], *, prefix: str = "") -> str:
