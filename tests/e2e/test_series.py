@@ -30,7 +30,15 @@ def ask(url: str, rows: list[dict[str, list[float]]]) -> list[str]:
     body = json.dumps({"instances": rows}).encode()
     request = urllib.request.Request(f"{url}/v1/models/waves:predict", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
-        return [each["class"] for each in json.load(answer)["predictions"]]
+        return [each["label"] for each in json.load(answer)["predictions"]]
+
+
+def is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/v2/health/ready", timeout=20) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 @pytest.mark.slow
@@ -46,8 +54,8 @@ def test_series_from_file_to_server(nasflow: Nasflow, tmp_path: Path) -> None:
         data={"train": "waves.parquet", "label": "label"},
         search={"space": "sequence"},
     )
-    longer = ("--set=search.budget.epochs=8", "--set=train.epochs=12", "--set=train.members=2")
-    run = nasflow("run", str(spec), *QUICK, *longer, timeout=1500)
+    longer = ("--set=search.budget.epochs=6", "--set=train.epochs=6", "--set=train.members=2")
+    run = nasflow("run", str(spec), *QUICK, *longer, timeout=560)
 
     assert run.code == 0, run.stderr
     folder = tmp_path / "runs" / "waves"
@@ -61,7 +69,7 @@ def test_series_from_file_to_server(nasflow: Nasflow, tmp_path: Path) -> None:
     server = subprocess.Popen(command, stdout=log.open("wb"), stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + 240
-        while not (found := re.search(r"at (http://127\.0\.0\.1:\d+)", log.read_text())):
+        while not (found := re.search(r"at (http://127\.0\.0\.1:\d+)", log.read_text())) or not is_ready(found[1]):
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         signals, noise, fast = waves(100, seed=1)
