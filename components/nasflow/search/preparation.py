@@ -13,6 +13,7 @@ itself goes on from its last epoch. It is no trial: `budget.trials` does not cou
 import dataclasses
 import itertools
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,6 +72,15 @@ class Preparation:
 
     def decide(self, report: Report) -> str:
         """Why it shall end after this epoch; empty: it goes on."""
+        logger.info(
+            "supernet: epoch %d of at most %d, loss %.4f, %.1f s%s",
+            report.number,
+            self._strategy.epochs,
+            report.loss if report.loss is not None else math.nan,
+            report.seconds,
+            "" if report.probabilities is not None else ", warm-up",
+            extra={"supernet_epoch": report.number, "loss": report.loss, "seconds": report.seconds},
+        )
         if report.probabilities is None:
             return ""
         self._seen[report.number] = report.probabilities

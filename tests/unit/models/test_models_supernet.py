@@ -144,6 +144,7 @@ def test_halves_are_disjoint_and_of_the_training_split_alone():
     assert not (one == halves(1001, 6)[0]).all()
 
 
+@pytest.mark.slow
 def test_each_half_teaches_its_own():
     """With the labels of the softmaxes' half turned round, what makes surer is worse: the softmaxes turn, too, while
     the weights, which see only their own half, learn as before."""

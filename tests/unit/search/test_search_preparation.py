@@ -3,6 +3,7 @@ once for real."""
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -151,9 +152,13 @@ def test_it_runs_once_after_the_presets_and_its_cells_come_next(tmp_path):
     assert supernet_job.choices == dict.fromkeys(EDGES, ("none", "skip", "conv_3x3"))
 
 
-def test_what_it_costs_is_time_and_no_trial(tmp_path):
+def test_what_it_costs_is_time_and_no_trial(tmp_path, caplog):
     study = open_study(tmp_path / "ledger", trials=5)
-    run(study, Crew())
+    with caplog.at_level(logging.INFO, logger="nasflow"):
+        run(study, Crew())
+    told = [record.getMessage() for record in caplog.records if hasattr(record, "supernet_epoch")]
+    assert told[0] == "supernet: epoch 1 of at most 30, loss 1.0000, 10.0 s, warm-up"
+    assert told[5] == "supernet: epoch 6 of at most 30, loss 1.0000, 10.0 s"
     assert study.ledger.trained == 5
     assert study.ledger.preparation.seconds == 60.0
     assert study.ledger.seconds == 5 * 5.0 + 60.0
