@@ -18,7 +18,7 @@ _BLUE, _ORANGE = "#2563b0", "#d97706"
 
 def sections(records: Sequence[Record], study: Study, traces: Sequence[Trace]) -> list[tuple[str, Markup]]:
     """Diversity over the trials that were trained, from the eighth on, and the strategy's traces."""
-    trained = [record for record in records if record.status not in FREE]
+    trained = points_of(records)
     if len(trained) < ENOUGH:
         return []
     window = min(_WINDOW, max(4, len(trained) // 3))
@@ -31,6 +31,16 @@ def sections(records: Sequence[Record], study: Study, traces: Sequence[Trace]) -
     body = html.picture(_lines(spread, distinct, traces), told)
     body += Markup("").join(html.paragraph(f"{trace.name}: {trace.told}") for trace in traces)
     return [("What the strategy does", body)]
+
+
+def points_of(records: Sequence[Record]) -> list[Record]:
+    """Trials that were trained; one that went on from a shorter trial of the same point is no new point."""
+    values = {record.trial_id: record.values for record in records}
+    return [
+        record
+        for record in records
+        if record.status not in FREE and all(values.get(parent) != record.values for parent in record.parents)
+    ]
 
 
 def _lines(spread: Sequence[float], distinct: Sequence[float], traces: Sequence[Trace]) -> Any:

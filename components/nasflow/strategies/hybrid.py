@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from nasflow.spaces.parameters import Parameter
-from nasflow.strategies._base import Result, Strategy, from_study
+from nasflow.strategies._base import Result, Strategy, Trace, from_study
 from nasflow.strategies.predictor import GraphFeatures, ZeroCost
 
 _REFUSED = ("asha", "pasha", "hybrid", "hyperband", "bayesian", "differentiable")
@@ -82,6 +82,11 @@ class Hybrid:
         for strategy in strategies:  # whose turn it is; or any that still has something, where one had less than asked
             ask(strategy, n - len(found))
         return found
+
+    def view(self, parameters: tuple[Parameter, ...], history: Sequence[Result]) -> list[Trace]:
+        """What those parts tell that have something to tell."""
+        views = [getattr(strategy, "view", None) for strategy in self.strategies()]
+        return [trace for view in views if view is not None for trace in view(parameters, history)]
 
     def strategies(self) -> list[Strategy]:
         """The parts.

@@ -10,7 +10,14 @@ import pytest
 from nasflow.core.artifacts import Search, Trials
 from nasflow.core.spec import BudgetSection, ConstraintsSection
 from nasflow.data.tensors import InputSpec, OutputSpec
-from nasflow.search import diversity, report_ancestry, report_coordinates, report_curves, report_failures
+from nasflow.search import (
+    diversity,
+    report_ancestry,
+    report_coordinates,
+    report_curves,
+    report_failures,
+    report_strategy,
+)
 from nasflow.search.budget import Budget
 from nasflow.search.ledger import Ledger, Record
 from nasflow.search.limits import Limits
@@ -22,6 +29,7 @@ from nasflow.search.study import Study
 from nasflow.spaces.mlp import MlpSpace
 from nasflow.spaces.parameters import Choice, Real, When
 from nasflow.strategies._base import Result
+from nasflow.strategies.hybrid import Hybrid
 from nasflow.strategies.reinforce import Policy, Reinforce
 
 INPUTS, OUTPUT = InputSpec(numeric=4), OutputSpec(classes=3)
@@ -173,6 +181,16 @@ def test_diversity_by_hand():
     assert (spread, distinct) == ([0.75, 0.0], [1.0, 0.5])
 
 
+def test_a_promotion_is_no_new_point():
+    records = [
+        completed("0000", 0.5, {"a": 1}),
+        completed("0001", 0.6, {"a": 1}, parents=("0000",), epochs=3),
+        completed("0002", 0.6, {"a": 2}, parents=("0000",)),
+        completed("x0000", None, {"a": 3}, status="infeasible"),
+    ]
+    assert [record.trial_id for record in report_strategy.points_of(records)] == ["0000", "0002"]
+
+
 def test_entropy_of_a_policy_by_hand():
     """Two genes: an even one of two arms, entropy 1; a child that is certain under one arm and even under the other,
     which are equally likely: 1/2. The mean is 3/4."""
@@ -191,6 +209,8 @@ def test_a_controller_that_is_rewarded_becomes_certain():
         for n in range(60)
     ]
     (trace,) = Reinforce(entropy=0.0).view((gene,), history)
+    mixed = Hybrid(parts=("reinforce", "random"), weights=None, settings={"reinforce": {"entropy": 0.0}})
+    assert mixed.view((gene,), history) == [trace]
     assert len(trace.values) == 60
     assert trace.values[0] == pytest.approx(1)
     assert trace.values[-1] < 0.3
