@@ -92,7 +92,7 @@ def _table(found: Importance) -> tuple[list[str], list[list[Any]]]:
 
 
 def _share(share: float, deviation: float) -> str:
-    return f"{share:.1%} ± {deviation:.1%}"
+    return f"{share:.1%}\u00a0±\u00a0{deviation:.1%}"
 
 
 def _effects(genes: Sequence[Gene], by_name: dict[str, Parameter], metric: str) -> Any:
