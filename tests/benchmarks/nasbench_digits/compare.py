@@ -1,11 +1,12 @@
 """Every strategy against random search on the table: regret against budget, as Markdown.
 
-    .venv/bin/python -m tests.benchmarks.nasbench_digits.compare                      # all that is missing below RUNS
+    .venv/bin/python -m tests.benchmarks.nasbench_digits.compare --write              # RESULTS.md
     .venv/bin/python -m tests.benchmarks.nasbench_digits.compare --only evolution tpe --seeds 20
     .venv/bin/python -m tests.benchmarks.nasbench_digits.compare --first-seed 1000 --runs runs/choosing
 
-What each search returned is kept in RUNS, a file a row of the table; a row whose file is there is not run again, so
-delete those that a change concerns. Defaults are chosen on seeds from 1000 on, and reported on seeds from 0 on.
+What each search returned is kept in RUNS, a file a row of the result; a row whose file is there is not run again unless
+the table is another, so delete those that a change of a strategy concerns. Defaults are chosen on seeds from 1000 on,
+and reported on seeds from 0 on.
 """
 
 import argparse
@@ -159,6 +160,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=sorted(rows()), metavar="ROW", help="; ".join(rows()))
     parser.add_argument("--seeds", type=int, help="at most so many of each")
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md, too")
     parser.add_argument("--optuna", type=Path, default=Path("runs/optuna"), help="where it is installed, if it is not")
     given = parser.parse_args()
     table, every = Table.read(given.table), rows()
@@ -169,8 +171,44 @@ def main() -> None:
     for name in names:
         count = min(every[name].seeds, given.seeds or every[name].seeds)
         found[name] = runs(name, every[name], table, range(given.first_seed, given.first_seed + count), given.runs)
+    lines = ["# Results", "", "Written by `compare.py`; see README.md.", "", *statistics(table)]
     for title, final in (("Test", table.final_test()), ("Validation", table.final_validation())):
-        print(f"\n### {title} accuracy\n", *result(found, final), sep="\n")
+        lines += ["", f"## Regret in {title.lower()} accuracy", "", *result(found, final)]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if given.write:
+        Path(__file__).with_name("RESULTS.md").write_text(text)
+
+
+def statistics(table: Table) -> list[str]:
+    """What the table is like, as Markdown."""
+    trained = table.trained
+    validation, test = table.validation[trained, :, -1].astype(float), table.test[trained, :, -1].astype(float)
+    final, best = test.mean(axis=1), int(table.final_test().argmax())
+    one = np.corrcoef(validation[:, 0], final)[0, 1]
+    ranks = [_spearman(table.validation[trained, 0, epoch - 1], final) for epoch in (1, 4, 8, 12)]
+    lines = f"""\
+{trained.sum():,} of {len(trained):,} architectures trained, which {len(table.row_of_point):,} points mean.
+Test accuracy, mean of three seeds: best {final.max():.4f}, median {np.median(final):.4f}, worst {final.min():.4f}; \
+the best has {table.parameters[best]:,} parameters.
+Validation accuracy: standard deviation {validation.mean(axis=1).std():.3f} between architectures, \
+{np.sqrt(validation.var(axis=1, ddof=1).mean()):.3f} between seeds of one.
+Correlation of validation and test accuracy: {np.corrcoef(validation.mean(axis=1), final)[0, 1]:.3f} of the means of \
+three seeds; {one:.3f} of one seed's validation with the mean test.
+Spearman's correlation of one seed's validation after 1, 4, 8 and 12 epochs with the final mean test: \
+{", ".join(f"{rank:.2f}" for rank in ranks)}.
+Trained with {", ".join(f"{name} {value}" for name, value in table.about.items())}.""".splitlines()
+    if not trained.all():
+        lines.insert(
+            1, "**Not finished**: the others have the curves of the trained one with the fewest edges changed."
+        )
+    return [f"- {line}" for line in lines]
+
+
+def _spearman(one: NDArray[Any], other: NDArray[Any]) -> float:
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(one, other).statistic)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tests.benchmarks.nasbench_digits import landscape
 from tests.benchmarks.nasbench_digits.landscape import EPOCHS, INPUTS, OUTPUT, SEEDS, Table
 
@@ -38,9 +39,15 @@ def main() -> None:
     parser.add_argument("--parts", type=Path, default=Path("runs/nasbench"))
     parser.add_argument("--output", type=Path, default=landscape.TABLE)
     parser.add_argument("--from-the-end", action="store_true", help="the last architecture first")
+    parser.add_argument(
+        "--fill", action="store_true", help="train nothing: write a table with stand-ins for what lacks"
+    )
     parser.add_argument("--limit", type=int, help="train so many only, and write no table")
     arguments = parser.parse_args()
     arguments.parts.mkdir(parents=True, exist_ok=True)
+    if arguments.fill:
+        _table(arguments.parts, fill=True).write(arguments.output)
+        return
     known = landscape.architectures()
     done = {entry["identity"] for entry in _entries(arguments.parts)}
     order = list(reversed(known)) if arguments.from_the_end else list(known)
@@ -141,15 +148,19 @@ def _train(values: dict[str, Any], data: Any) -> dict[str, Any]:
     return {"parameters": cost(architecture, INPUTS, OUTPUT).parameters, **curves}
 
 
-def _table(parts: Path) -> Table:
+def _table(parts: Path, *, fill: bool = False) -> Table:
+    """`fill`: an architecture that was not trained has the curves of a trained one, and is marked so."""
     known = landscape.architectures()
     found = {entry["identity"]: entry for entry in _entries(parts)}
-    if missing := [identity for identity in known if identity not in found]:
+    trained = np.array([identity in found for identity in known])
+    if not fill and not trained.all():
+        missing = [identity for identity in known if identity not in found]
         raise SystemExit(f"{len(missing)} architectures are missing, the first is {missing[0]}; run again")
     row = {identity: place for place, identity in enumerate(known)}
     searched = landscape.space()
     rows = [row[searched.architecture(values).identity] for values in landscape.points()]
-    entries = [found[identity] for identity in known]
+    identities = list(known)
+    entries = [found[identities[place]] for place in _stand_ins(np.array(rows), trained)]
     import keras
     import tensorflow as tf
 
@@ -162,7 +173,8 @@ def _table(parts: Path) -> Table:
         "numpy": np.__version__,
     }
     return Table(
-        identities=np.array(list(known)),
+        identities=np.array(identities),
+        trained=trained,
         row_of_point=np.array(rows, np.int16),
         parameters=np.array([entry["parameters"] for entry in entries], np.int32),
         validation=np.array([entry["validation"] for entry in entries], np.float32),
@@ -170,6 +182,22 @@ def _table(parts: Path) -> Table:
         log_loss=np.array([entry["log_loss"] for entry in entries], np.float32),
         about=about,
     )
+
+
+def _stand_ins(rows: NDArray[np.int64], trained: NDArray[np.bool_]) -> list[int]:
+    """For each architecture itself, or the trained one with the fewest edges that differ; the first among equals.
+    `rows`: of the points' architectures."""
+    places = np.arange(len(rows))
+    edges = np.stack([places // len(landscape.OPERATIONS) ** edge % len(landscape.OPERATIONS) for edge in range(6)], 1)
+    candidates = edges[trained[rows]]
+    found = []
+    for row, known in enumerate(trained):
+        if known:
+            found.append(row)
+            continue
+        apart = (candidates[:, None] != edges[rows == row]).sum(axis=2).min(axis=1)
+        found.append(int(rows[trained[rows]][apart.argmin()]))
+    return found
 
 
 if __name__ == "__main__":

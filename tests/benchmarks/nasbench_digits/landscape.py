@@ -54,6 +54,9 @@ class Table:
     """What every architecture reached, after every epoch. Rows in the order of `architectures`."""
 
     identities: NDArray[np.str_]
+    trained: NDArray[np.bool_]
+    """[architectures]. Where False, the rest of the row is of the trained architecture that is nearest: the table is
+    not finished (`generate.py --fill`)."""
     row_of_point: NDArray[np.int16]
     """[4096], in the order of `points`."""
     parameters: NDArray[np.int32]
@@ -72,6 +75,7 @@ class Table:
         with np.load(path) as content:
             arrays = {name: content[name] for name in content.files}
         about = json.loads(str(arrays.pop("about")))
+        arrays.setdefault("trained", np.ones(len(arrays["identities"]), bool))
         return cls(**arrays, about=about)
 
     def write(self, path: Path = TABLE) -> None:

@@ -21,6 +21,7 @@ def made_up(*, alike: int = 1, noise: float = 0.0) -> Table:
     curves = curves.astype(np.float32)
     return Table(
         identities=np.array([f"{row:04d}" for row in range(len(final))]),
+        trained=np.ones(len(final), bool),
         row_of_point=(np.arange(POINTS) // alike).astype(np.int16),
         parameters=np.arange(len(final), dtype=np.int32),
         validation=curves,
