@@ -142,7 +142,7 @@ def predictor(lines: list[dict[str, Any]], accuracy: dict[str, float], repeats: 
         "genes + graph + proxies": np.hstack([coded, graphs, cheap]),
         "proxies": cheap,
     }
-    sizes = (10, 20, 50, 100)
+    sizes = (10, 20, 50)
     found = ["| features | " + " | ".join(f"from {n}" for n in sizes) + " |", "| --- |" + " --- |" * len(sizes)]
     for name, x in encoded.items():
         cells = []

@@ -5,6 +5,7 @@ atomically; its retries; its rule that three failures in a row end everything; i
 """
 
 import abc
+import contextlib
 import dataclasses
 import logging
 import warnings
@@ -26,8 +27,8 @@ from nasflow.search.ledger import Origin, Record
 from nasflow.search.limits import Draft
 from nasflow.search.preparation import Preparation
 from nasflow.search.study import Study
-from nasflow.spaces.parameters import key
-from nasflow.strategies._base import Strategy, Suggestion, Trace
+from nasflow.spaces.parameters import ParameterError, key, mutate, sample
+from nasflow.strategies._base import Strategy, Suggestion, Trace, ranked
 from nasflow.strategies.differentiable import Differentiable, no_relaxed_form
 from nasflow.strategies.novelty import can_be_listed
 from nasflow.strategies.registry import check_strategy, get_strategy
@@ -332,34 +333,65 @@ class Hyperband(LedgerOracle, HyperbandOracle):
 
 
 class Bayesian(LedgerOracle, BayesianOptimizationOracle):
-    """Keras Tuner's Gaussian process with an upper confidence bound.
+    """Keras Tuner's Gaussian process (Matérn 5/2, its scale of points and its lower confidence bound).
 
-    Where it repeats a point, which Keras Tuner lets happen, a random one is tried instead.
+    What is not Keras Tuner's: how the bound is minimised. It starts L-BFGS from 50 random vectors, with gradients by
+    differences, one point at a time: 10,000 and more predictions for one proposal, and then its choice may be a point
+    that was tried or that breaks a limit. Here 600 points of the space, a third of them changes to the best ones, are
+    predicted at once, with inactive parameters as the process has learned them; the best one that is new and within
+    the limits is proposed. The kernel's length scale is fitted from 3 starts, not 21: 0.1 CPU-seconds a proposal for 20
+    parameters, where it took tens. Whether that finds better points was not measured.
     """
+
+    _DRAWN, _CHANGED, _ELITES, _COUNTED, _STARTS = 400, 200, 5, 60, 2
 
     def __init__(self, study: Study) -> None:
         trials = study.budget.section.trials or 40
         dimensions = len(study.parameters)
         points = min(3 * dimensions, max(4, trials // 3))  # Keras Tuner's 3 × dimensions would eat a whole small budget
         super().__init__(study, num_initial_points=points, max_trials=None)  # its own limit would be 10
+        self.gpr.n_restarts_optimizer = self._STARTS
 
     def propose(self, trial_id: str) -> Proposal | None:
-        """What the surrogate likes best; a point that breaks a limit is shrunk."""
+        """What the surrogate likes best; where 60 points that it likes break a limit or are known, the best of them is
+        shrunk."""
+        rng = self.study.rng()
         self._random_state = np.random.RandomState((self.seed + 100_003 * len(self.trials)) % 2**32)
+        if sum(trial.status == "COMPLETED" for trial in self.trials.values()) < self.num_initial_points:
+            values = self._random_values()
+            points = [] if values is None else [hyperparameters.point(self.study.parameters, values, rng)]
+        else:
+            points = self._liked(rng)
+        tried = self.study.tried()
+        for point in points[: self._COUNTED]:
+            if key(point) not in tried and (draft := self.study.limits.draft(point)).excess == 0:
+                return Proposal(draft=draft)
+        if not points:
+            return None
+        shrunk = self.feasible(points[0], rng)
+        return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk")
+
+    def _liked(self, rng: np.random.Generator) -> list[dict[str, Any]]:
+        """Points of the space, the lowest confidence bound (of minus the score) first."""
+        parameters = self.study.parameters
+        points = [sample(parameters, rng) for _ in range(self._DRAWN)]
+        elites = [result.values for result in ranked(self.study.history)[: self._ELITES]]
+        for _ in range(self._CHANGED if elites else 0):
+            point = dict(elites[int(rng.integers(len(elites)))])
+            with contextlib.suppress(ParameterError):  # nothing to change: every active parameter has a single value
+                for _ in range(int(rng.integers(1, 4))):
+                    point = mutate(parameters, point, rng)
+            points.append(point)
         with warnings.catch_warnings():  # scikit-learn's word on a length scale at its bound is for nobody here
             warnings.simplefilter("ignore")
-            response = BayesianOptimizationOracle.populate_space(self, trial_id)
-        values = response.get("values")
-        if values and self._duplicate(values):
-            values = self._random_values()
-        if response["status"] != "RUNNING" or not values:
-            return None
-        rng = self.study.rng()
-        draft = self.study.limits.draft(hyperparameters.point(self.study.parameters, values, rng))
-        if draft.excess == 0:
-            return Proposal(draft=draft)
-        shrunk = self.feasible(draft.values, rng)
-        return None if shrunk is None else Proposal(draft=shrunk, origin="shrunk")
+            x, y = self._vectorize_trials()
+            self.gpr.fit(np.nan_to_num(x), np.nan_to_num(y))
+            mean, deviation = self.gpr.predict(np.array([self._vector(point) for point in points]), return_std=True)
+        return [points[place] for place in np.argsort(mean - self.beta * deviation, kind="stable")]
+
+    def _vector(self, point: Mapping[str, Any]) -> list[float]:
+        """As Keras Tuner has it of a trial: inactive parameters at their defaults."""
+        return [hp.value_to_prob(point.get(hp.name, hp.default)) for hp in self._nonfixed_space()]
 
 
 def make_oracle(

@@ -21,7 +21,7 @@ from nasflow.spaces.parameters import key, problems
 
 INPUTS, OUTPUT = InputSpec(numeric=4), OutputSpec(classes=3)
 SPACE = MlpSpace(inputs=INPUTS, output=OUTPUT)
-BAYESIAN = pytest.param("bayesian", marks=pytest.mark.slow)  # a second a suggestion
+BAYESIAN = "bayesian"
 OURS = ["random", "evolution", "auto", "grid", "greedy", "hill_climb", "genetic", "tpe", "reinforce", "hybrid"]
 PREDICTOR = pytest.param("predictor", marks=pytest.mark.slow)  # loads scikit-learn
 STRATEGIES = [*OURS, "asha", "pasha", PREDICTOR, "hyperband", BAYESIAN]
