@@ -1,151 +1,131 @@
-"""`differentiable` beside random search on digits at equal CPU seconds, start and presets of both included.
+"""`differentiable` beside random search on the table of nasbench_digits.
 
-    python -m tests.benchmarks.differentiable --seconds 240 --seeds 0 1 2
+    python -m tests.benchmarks.differentiable --seeds 5 [--settings '{"auxiliary": 0.0, "most_skips": null}']
 
-One TensorFlow thread, one process a search. The clock of the budget, the trials and the supernet counts CPU seconds, so
-that other work on the machine does not count. Scored: test accuracy (on rows that neither search saw) of the trial with
-the best validation accuracy, and of the best one that is no preset; trained again from scratch with three seeds.
+The supernet is trained for real, on the table's training rows alone; what its cells reach is looked up (of
+cells that are not "trained" the table has a stand-in). One TensorFlow thread, CPU seconds. Its cost is given in
+trainings of the table's kind (built, traced, 12 epochs; the mean of four random architectures measured here),
+and random search gets as many more trials, of the architectures that are trained. No presets on either side.
 """
 
 import argparse
+import dataclasses
+import itertools
 import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
-import types
 from pathlib import Path
 from typing import Any
 
-EPOCHS = 10
+import numpy as np
+from tests.benchmarks.nasbench_digits import generate, landscape
+from tests.benchmarks.nasbench_digits.landscape import EPOCHS, INPUTS, OUTPUT, Table
+
+TOP = 5
+_DRAWS = 20_000
 
 
 def main() -> None:
-    """Runs the searches one after the other, each in a process of its own, and prints a table."""
+    """Prints a table, a row a seed."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=240.0)
-    arguments.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    arguments.add_argument("--strategies", nargs="*", default=["random", "differentiable"])
-    arguments.add_argument("--output", type=Path, help="a JSON line a search is added here")
-    arguments.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    arguments.add_argument("--seeds", type=int, default=5)
+    arguments.add_argument("--table", type=Path, default=landscape.TABLE)
+    arguments.add_argument("--settings", type=json.loads, default={}, help="of the strategy, as JSON")
+    arguments.add_argument("--output", type=Path, help="a JSON line a seed is added here")
     flags = arguments.parse_args()
-    if flags.one:
-        print(json.dumps(_search(flags.one[0], int(flags.one[1]), flags.seconds)))
-        return
-    print("| strategy | seed | CPU s | trials | supernet CPU s | best trial | test | test, best searched |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for seed in flags.seeds:
-        for strategy in flags.strategies:
-            command = [sys.executable, "-m", "tests.benchmarks.differentiable", "--seconds", str(flags.seconds)]
-            done = subprocess.run([*command, "--one", strategy, str(seed)], check=True, stdout=subprocess.PIPE)
-            found = json.loads(done.stdout.decode().splitlines()[-1])
-            if flags.output:
-                with flags.output.open("a") as file:
-                    file.write(json.dumps(found) + "\n")
-            cells = [strategy, seed, found["cpu"], found["trials"], found["supernet_cpu"], found["origin"]]
-            print("|", " | ".join(map(str, [*cells, found["test"], found["test_searched"]])), "|", flush=True)
-
-
-def _search(strategy: str, seed: int, seconds: float) -> dict[str, Any]:
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    import numpy as np
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
+    table, train = Table.read(flags.table), generate._splits()[0]
+    one = _cost_of_a_training(train)
+    validation, test = table.final_validation(), table.final_test()
+    print(f"a training: {one:.1f} CPU-s; {len(test)} architectures, test mean {test.mean():.4f}, best {test.max():.4f}")
+    columns = ["seed", "supernet CPU-s", "first cell, test", "its rank", f"best of {TOP}", "of them trained"]
+    columns += ["random, as many trainings", f"random, {TOP}"]
+    print("|", " | ".join(columns), "|")
+    print("|", " | ".join(["---"] * len(columns)), "|")
+    for seed in range(flags.seeds):
+        found = _supernet(train, seed, flags.settings)
+        rows = [table.row(values) for values in found["cells"]]
+        chosen = max(rows, key=validation.__getitem__)
+        trainings = TOP + round(found["cpu"] / one)
+        rank = 1 + int((test > test[rows[0]]).sum())
+        cells = [seed, f"{found['cpu']:.1f}", f"{test[rows[0]]:.4f}", rank, f"{test[chosen]:.4f}"]
+        cells.append(int(table.trained[rows].sum()))
+        known = validation[table.trained], test[table.trained]
+        cells += [f"{_random(*known, trainings):.4f} ({trainings})", f"{_random(*known, TOP):.4f}"]
+        print("|", " | ".join(map(str, cells)), "|", flush=True)
+        if flags.output:
+            with flags.output.open("a") as file:
+                file.write(json.dumps({**found, "test": test[rows].tolist()}) + "\n")
 
-    from nasflow.core.spec import BudgetSection, ConstraintsSection, RuntimeSection, ValidationSection
-    from nasflow.core.workspace import cpu_seconds
-    from nasflow.data.tensors import InputSpec, OutputSpec, Tensors
-    from nasflow.models import bilevel, fit
-    from nasflow.search import supernet, trial
-    from nasflow.search.budget import Budget
-    from nasflow.search.crew import Alone
-    from nasflow.search.engine import Engine
-    from nasflow.search.job import Setup
-    from nasflow.search.ledger import Ledger
-    from nasflow.search.limits import Limits
-    from nasflow.search.oracle import make_oracle
-    from nasflow.search.shared import Data
-    from nasflow.search.study import Study
-    from nasflow.spaces.cell import CellSpace
 
-    digits = load_digits()
-    images, labels = (digits.images * 15).astype(np.uint8)[..., None], digits.target.astype(np.int32)
-    rest, test = train_test_split(np.arange(len(labels)), test_size=0.2, random_state=seed, stratify=labels)
-    train, validation = train_test_split(rest, test_size=0.25, random_state=seed, stratify=labels[rest])
-    splits = [Tensors(inputs={"image": images[rows]}, labels=labels[rows]) for rows in (train, validation, test)]
-    inputs, output = InputSpec(image=(8, 8, 1), image_mean=(73.0,), image_std=(90.0,)), OutputSpec(classes=10)
-    space = CellSpace(inputs=inputs, output=output)
-    for module in (bilevel, fit, trial, supernet):
-        module.time = types.SimpleNamespace(monotonic=time.process_time)
-    started = cpu_seconds()
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(f"{folder}/ledger.jsonl")
-        section = BudgetSection(trials=None, hours=seconds / 3600, epochs=EPOCHS)
-        budget = Budget(section, EPOCHS, ledger, clock=lambda: cpu_seconds() - started)
-        study = Study(
-            space=space,
-            limits=Limits(space, ConstraintsSection(), inputs=inputs, output=output),
-            ledger=ledger,
-            budget=budget,
-            metric="accuracy",
-            inputs=inputs,
-            output=output,
-            seed=seed,
-        )
-        setup = Setup(
-            inputs=inputs,
-            output=output,
-            metrics=("accuracy",),
-            seed=seed,
-            validation=ValidationSection(),
-            runtime=RuntimeSection(),
-        )
-        crew = Alone(setup, Data(train=splits[0], validation=splits[1]))
-        Engine(study, make_oracle(strategy, study), crew, setup).run()
-        spent = cpu_seconds() - started
-        scored = sorted((r for r in ledger.ended if r.score is not None), key=lambda r: -(r.score or 0.0))
-        searched = [r for r in scored if r.origin != "preset"]
-        content = ledger.preparation.content
+def _supernet(train: Any, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """The likeliest cells that are different architectures."""
+    from nasflow.models.bilevel import train_supernet
+    from nasflow.strategies.registry import get_strategy
+
+    strategy: Any = get_strategy("differentiable", settings)
+    space, started = landscape.space(), time.process_time()
+    relaxed = space.relaxed()
+    seen: list[Any] = []
+    why: list[str] = []
+
+    def on_epoch(epoch: Any) -> bool:
+        if epoch.judged is not None:
+            seen.append(epoch.probabilities)
+        why[:] = [strategy.trusted(relaxed, seen)[1]]
+        return not why[0]
+
+    history = train_supernet(
+        relaxed.network,
+        relaxed.choices,
+        strategy.bilevel(),
+        train,
+        inputs=INPUTS,
+        output=OUTPUT,
+        seed=seed,
+        on_epoch=on_epoch,
+    )
+    number = strategy.trusted(relaxed, seen)[0] or len(seen)
+    cells: dict[str, dict[str, Any]] = {}
+    for _, values in itertools.islice(strategy.ranking(relaxed, seen[number - 1]), 2_000):
+        cells.setdefault(space.architecture(values).identity, values)
+        if len(cells) == TOP:
+            break
     return {
-        "strategy": strategy,
         "seed": seed,
-        "cpu": round(spent, 1),
-        "trials": len(scored),
-        "supernet_cpu": round(ledger.preparation.cpu_seconds, 1),
-        "supernet_epochs": len(content.get("history", ())),
-        "probabilities": content["history"][-1]["probabilities"] if content.get("history") else {},
-        "origin": scored[0].origin,
-        "validation": scored[0].score,
-        "validation_searched": searched[0].score if searched else None,
-        "values": scored[0].values,
-        "values_searched": searched[0].values if searched else None,
-        "all": [(r.origin, r.score, round(r.cpu_seconds, 1)) for r in ledger.ended],
-        "test": _test(space, scored[0].values, splits, inputs, output),
-        "test_searched": _test(space, searched[0].values, splits, inputs, output) if searched else None,
+        "settings": settings,
+        "cpu": time.process_time() - started,
+        "epochs": len(history),
+        "why": why[0],
+        "cells": list(cells.values()),
+        "probabilities": seen[number - 1],
+        "history": [dataclasses.asdict(epoch) for epoch in history][-1:],
     }
 
 
-def _test(space: Any, values: Any, splits: Any, inputs: Any, output: Any) -> float:
-    """Mean test accuracy of three trainings on the train split."""
-    import numpy as np
-
-    from nasflow.core.metrics import compute
+def _cost_of_a_training(train: Any) -> float:
+    """CPU seconds of one trial's training; the first one, which warms up, is not counted."""
     from nasflow.models.build import build
     from nasflow.models.fit import fit
-    from nasflow.models.predict import predict
 
-    train, _, test = splits
-    architecture, found = space.architecture(values), []
-    for seed in range(100, 103):
-        model = build(architecture, inputs, output, seed=seed)
-        fit(model, architecture.recipe, train, output=output, epochs=EPOCHS, seed=seed)
-        found.append(compute("accuracy", test.labels, predict(model, test, output)))
-    return round(float(np.mean(found)), 4)
+    known, times = list(landscape.architectures().values()), []
+    for place in np.random.default_rng(0).choice(len(known), 5, replace=False):
+        architecture, started = landscape.space().architecture(known[place]), time.process_time()
+        model = build(architecture, INPUTS, OUTPUT)
+        fit(model, architecture.recipe, train, output=OUTPUT, epochs=EPOCHS, seed=0)
+        times.append(time.process_time() - started)
+    return float(np.mean(times[1:]))
+
+
+def _random(validation: Any, test: Any, trials: int) -> float:
+    """Mean test accuracy of the best of so many random architectures by validation."""
+    rng = np.random.default_rng(1)
+    drawn = rng.integers(len(test), size=(_DRAWS, trials))
+    return float(test[drawn[np.arange(_DRAWS), validation[drawn].argmax(axis=1)]].mean())
 
 
 if __name__ == "__main__":
