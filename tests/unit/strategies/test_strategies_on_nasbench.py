@@ -34,6 +34,7 @@ def test_every_architecture_has_three_whole_curves(table: Table) -> None:
     for curves in (table.validation, table.test, table.log_loss):
         assert curves.shape == (1230, SEEDS, EPOCHS)
         assert np.isfinite(curves).all()
+    assert table.trained.all()
     assert table.validation.max() <= 1.0
     assert table.validation.min() >= 0.0
     assert sorted(set(table.row_of_point.tolist())) == list(range(1230))
