@@ -58,7 +58,7 @@ def halves(rows: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     number one row is in neither.
 
     >>> [half.tolist() for half in halves(5, 0)]
-    [[2, 4], [0, 3]]
+    [[0, 3], [1, 4]]
     """
     order, half = np.random.default_rng([seed, rows]).permutation(rows), rows // 2
     return np.sort(order[:half]), np.sort(order[half : 2 * half])
