@@ -336,7 +336,7 @@ class Bayesian(LedgerOracle, BayesianOptimizationOracle):
     """Keras Tuner's Gaussian process (Matérn 5/2, its scale of points and its lower confidence bound).
 
     What is not Keras Tuner's: how the bound is minimised. It starts L-BFGS from 50 random vectors, with gradients by
-    differences, one point at a time: by count some 10,000 predictions for one proposal, and then its choice may be a point
+    differences, one point at a time: some 10,000 predictions (by count) a proposal, and then its choice may be a point
     that was tried or that breaks a limit. Here 600 points of the space, a third of them changes to the best ones, are
     predicted at once, with inactive parameters as the process has learned them; the best one that is new and within
     the limits is proposed. The kernel's length scale is fitted from 3 starts, not 21: 0.1 CPU-seconds a proposal for 20
