@@ -91,9 +91,13 @@ def _mixed(
 
 
 def dense_options(name: str, operations: Sequence[str]) -> tuple[Option, ...]:
-    """What an edge of a dense cell can be."""
+    """What an edge of a dense cell can be. "No operation" is an arm of the softmax, and never derived (Liu et al. 2019,
+    §2.4): how likely it is says little about what it is worth, because the norms behind the sum undo its scale, and
+    cells full of it are no network at all."""
     return tuple(
-        Option(values={name: op}, arms=((name, arm),), skips=int(op == SKIP)) for arm, op in enumerate(operations)
+        Option(values={name: op}, arms=((name, arm),), skips=int(op == SKIP))
+        for arm, op in enumerate(operations)
+        if op != NONE
     )
 
 
