@@ -85,7 +85,7 @@ def test_a_run_and_the_same_again(nasflow, tmp_path):
     summary = summary_of(tmp_path)
     assert summary["status"] == "succeeded"
     assert summary["rows"] == {"train": 80, "validation": 10, "test": 10, "dead": 1}
-    assert summary["search"]["trials"] == {"completed": 2, "failed": 1, "infeasible": 0, "same": 0}
+    assert summary["search"]["trials"] == {"completed": 2, "failed": 1, "infeasible": 0, "same": 0, "filtered": 0}
     assert summary["search"]["best"] == {"architecture_id": "abc", "parameters": 131, "flops": 256, "score": 0.9}
     assert summary["test"] == {"accuracy": {"value": 0.95, "ci95": [0.9, 0.98]}}
     assert summary["model"] == {"name": "iris", "version": 1, "uri": "/nowhere/1", "digest": "d" * 64}
