@@ -121,6 +121,8 @@ def search(
     parameters = landscape.space().parameters()
     trained = Trainings(table, seed, trainings=trainings, by_identity=by_identity)
     history: list[Result] = []
+    first: dict[tuple[int, int], str] = {}
+    """The trial that trained an architecture, by its row and epochs."""
     waiting, cpu = [dict(preset) for preset in presets], 0.0
     while not trained.over:
         values: Mapping[str, Any]
@@ -136,15 +138,18 @@ def search(
             values = found[0]
         granted = values.epochs if isinstance(values, Suggestion) else None
         curve = trained.train(values, granted or EPOCHS)
+        trial_id = str(len(history))
+        original = first.setdefault((table.row(values), len(curve)), trial_id) if by_identity else trial_id
         history.append(
             Result(
-                trial_id=str(len(history)),
+                trial_id=trial_id,
                 values=dict(values),
                 status="completed",
                 score=float(curve[-1]),
                 epochs=len(curve),
                 granted=granted,
                 curve=tuple(curve.tolist()),
+                same_as=None if original == trial_id else original,
             )
         )
     return Run(
