@@ -15,7 +15,7 @@ def mean_of(models: Sequence[keras.Model]) -> keras.Model:
     """One model of the same inputs and output; a single one as it is. The members are its parts, not copies.
 
     Raises:
-        ValueError: none.
+        ValueError: there are none.
     """
     if not models:
         raise ValueError("an ensemble of no models")
