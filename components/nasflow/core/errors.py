@@ -6,6 +6,7 @@
     │   ├── DataError           the raw data
     │   └── DocumentError       a document that is missing, foreign or damaged
     ├── TryAgainError      75   nothing is wrong with the input; run the same command again
+    │   └── ChangedError            somebody else changed it between our reading and our writing
     └── TrialFailedError        one trial failed: it is recorded and the search goes on
         ├── DivergedError       its loss is not finite, or grew out of all proportion
         └── OutOfMemoryError    the device has too little memory for the batch; a smaller one may fit
@@ -60,6 +61,10 @@ class TryAgainError(NasflowError):
     """Stopped from outside (SIGTERM, preemption, a busy store); the same command goes on where it stopped."""
 
     exit_code = EXIT_TRY_AGAIN
+
+
+class ChangedError(TryAgainError):
+    """An object that we read is not what it was when we write it."""
 
 
 class TrialFailedError(NasflowError):

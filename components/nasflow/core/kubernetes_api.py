@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from nasflow.core.errors import NasflowError, TryAgainError, UserError
+from nasflow.core.errors import ChangedError, NasflowError, TryAgainError, UserError
 
 SECONDS = 60
 """Of one call."""
@@ -25,6 +25,7 @@ class KubernetesApi:
     Raises:
         UserError: no cluster is configured, this account may not do it, or what is named is not there.
         TryAgainError: the API server does not answer, or is busy.
+        ChangedError: the object is not the ``metadata.resourceVersion`` that was sent.
         NasflowError: the API server refuses the object; with its reason.
     """
 
@@ -114,13 +115,16 @@ class KubernetesApi:
 
     def _named(self, error: Any, what: str, advice: Mapping[int, str]) -> NasflowError:
         try:
-            message = str(json.loads(error.body)["message"])
+            said = json.loads(error.body)
+            message = str(said["message"])
         except (TypeError, ValueError, KeyError):
-            message = f"{error.status} {error.reason}"
+            said, message = {}, f"{error.status} {error.reason}"
         status = 403 if error.status == 401 else error.status
         where = f"{self._step}: {what} in namespace {self.namespace}: {message}"
         if error.status in _BUSY:
             return TryAgainError(where)
+        if error.status == 409 and not (said.get("details") or {}).get("causes"):
+            return ChangedError(where)  # a conflict of field managers has causes, one a field
         if status in advice:
             where = f"{where}; {advice[status]}"
         return UserError(where) if error.status in _USERS else NasflowError(where)

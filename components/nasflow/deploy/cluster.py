@@ -36,7 +36,11 @@ class Cluster(Protocol):
         """The object as it is now, or None."""
 
     def apply(self, service: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
-        """Server-side apply: fields that we applied before and leave out now are removed; others' stay."""
+        """Server-side apply: fields that we applied before and leave out now are removed; others' stay.
+
+        Raises:
+            ChangedError: `service` has a ``metadata.resourceVersion``, and the object another one by now.
+        """
 
     def request(self, method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]:
         """Calls a service by the URL that its status names, marked as a probe; returns status and body.
@@ -52,6 +56,7 @@ class KubernetesCluster:
     Raises:
         UserError: no cluster is configured, or this account may not do it.
         TryAgainError: the API server does not answer, or is busy.
+        ChangedError: the object has changed since it was read.
         NasflowError: the API server refuses the object; with its reason.
     """
 

@@ -7,6 +7,7 @@
 
 How far it is stands in an annotation of the cluster's object and moves in the same apply as what it describes, so the
 same command goes on after any interruption, from any machine. The earlier version serves until the new one has passed.
+Of two deployments at once the later one takes over: the other one's next step finds another state and ends.
 
 KServe 0.20.0's controller gives a Standard canary its own pods and Service, but no ingress of that version reads
 ``trafficPercent``: there the golden rows are what a canary is judged by, unless a mesh or gateway splits traffic.
@@ -19,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from nasflow.core.errors import NasflowError, TryAgainError, UserError
+from nasflow.core.errors import ChangedError, NasflowError, TryAgainError, UserError
 from nasflow.deploy import conditions, isvc
 from nasflow.deploy.cluster import Cluster
 from nasflow.deploy.isvc import Release, Rollout, Serving
@@ -30,6 +31,8 @@ from nasflow.deploy.watch import Watch
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 5.0
+_CHANGED_SECONDS, _CHANGED_TRIES = 0.5, 20
+"""The controller writes the object's status all the time, which is a change like any other."""
 _ROUTE_SECONDS = 60.0
 """A route may follow its Ready condition by so long."""
 
@@ -78,6 +81,7 @@ class Deployment:
         self._check = check
         self._clock = clock
         self._mine = isvc.predictor(spec, release)
+        self._left: Rollout | None = None  # the state as we read or wrote it last
 
     def plan(self, live: Mapping[str, Any] | None, *, again: bool = False) -> tuple[Rollout, dict[str, Any]]:
         """The next state and the object that goes with it, from the object as it is; changes nothing.
@@ -97,11 +101,13 @@ class Deployment:
 
         Raises:
             NasflowError: rolled back, or not Ready in time; says why.
+            UserError: another version's deployment has taken over.
         """
         live = self._cluster.get(self._release.name)
-        state, service = self.plan(live, again=again)
+        state = self._next(live, again=again)
         logger.info("deploy: %s version %d: %s", self._release.name, state.version, state.phase)
-        self._cluster.apply(service)
+        self._left = isvc.rollout_of(live) if live else None
+        self._apply(state, live)
         if state.phase == "first":
             return self._first(state)
         if state.phase == "canary":
@@ -162,8 +168,39 @@ class Deployment:
 
     def _move(self, state: Rollout, **changes: Any) -> Rollout:
         moved = state.model_copy(update=changes)
-        self._cluster.apply(self._object(moved))
+        self._apply(moved, self._read())
         return moved
+
+    def _read(self) -> Mapping[str, Any]:
+        """The object, in the state in which we left it."""
+        live = self._cluster.get(self._release.name)
+        if live is None:
+            raise UserError(f"deploy: {self._release.name}: somebody deleted the InferenceService; deploy again")
+        found = isvc.rollout_of(live)
+        if found == self._left:
+            return live
+        taken = (
+            f"deploy: {self._release.name}: another deployment has taken over: version {found.version}, {found.phase}"
+        )
+        if (found.version, found.digest) == (self._release.version, self._release.bundle_digest):
+            raise TryAgainError(f"{taken}; run the same command again when that one has ended")
+        raise UserError(f"{taken}; deploy one version at a time")
+
+    def _apply(self, state: Rollout, live: Mapping[str, Any] | None) -> None:
+        """Onto what was read and nothing else; a change of the controller's alone is read again."""
+        for _ in range(_CHANGED_TRIES):
+            service = self._object(state)
+            if live is not None:
+                service["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+            try:
+                self._cluster.apply(service)
+            except ChangedError:
+                self._clock.sleep(_CHANGED_SECONDS)
+                live = self._read()
+            else:
+                self._left = state
+                return
+        raise TryAgainError(f"deploy: {self._release.name}: the object changes all the time; try again later")
 
     def _first(self, state: Rollout) -> Outcome:
         live = self._wait(lambda live: conditions.serves(live, self._release, mode=self._spec.mode))
@@ -211,9 +248,7 @@ class Deployment:
         deadline = self._clock.time() + self._spec.ready_minutes * 60
         said = ""
         while True:
-            live = self._cluster.get(self._release.name)
-            if live is None:
-                raise UserError(f"deploy: {self._release.name}: somebody deleted the InferenceService; deploy again")
+            live = self._read()
             if done(live):
                 return live
             why = conditions.failing(live)

@@ -5,7 +5,7 @@ import copy
 import json
 import urllib.parse
 
-from nasflow.core.errors import NasflowError
+from nasflow.core.errors import ChangedError, NasflowError
 from nasflow.deploy import crd
 
 OPTIONAL_CONDITIONS = ("CanaryPredictorReady",)
@@ -42,6 +42,7 @@ class FakeCluster:
         self.asked = []  # (version, path)
         self._owned = {}
         self._revisions = {}  # name → [(revision, version)]
+        self._writes = 0
 
     # ---- what nasflow calls ----
     def get(self, name):
@@ -51,14 +52,18 @@ class FakeCluster:
         return copy.deepcopy(self.objects[name])
 
     def apply(self, service, *, dry_run=False):
-        crd.validate(service)
         service = copy.deepcopy(dict(service))
+        sent = service["metadata"].pop("resourceVersion", None)
+        crd.validate(service)
         name = service["metadata"]["name"]
         self._webhook(self.objects.get(name), service)
+        if sent is not None and sent != self.objects[name]["metadata"]["resourceVersion"]:
+            raise ChangedError("the object has been modified; please apply your changes to the latest version")
         if dry_run:
             return service
         self.applied.append(service)
         live = self.objects.setdefault(name, {"metadata": {"generation": 0, "annotations": {}}, "status": {}})
+        before = copy.deepcopy(live)
         annotations = live["metadata"]["annotations"]
         for key in self._owned.get(name, set()) - set(service["metadata"]["annotations"]):
             annotations.pop(key, None)  # ours before, left out now
@@ -68,6 +73,8 @@ class FakeCluster:
         live.update(apiVersion=service["apiVersion"], kind=service["kind"], spec=service["spec"])
         live["metadata"].update(name=name, namespace=self.namespace)
         live["metadata"]["generation"] += changed
+        if live != before:
+            self._written(live)
         return copy.deepcopy(live)
 
     def request(self, method, url, body=None):
@@ -79,6 +86,10 @@ class FakeCluster:
         return self.servers[version](parts.path, body)
 
     # ---- what the controller and the webhook do ----
+    def _written(self, live):
+        self._writes += 1
+        live["metadata"]["resourceVersion"] = str(self._writes)
+
     def _webhook(self, old, new):
         spec = new["spec"]
         stable = spec["predictor"]
@@ -102,6 +113,8 @@ class FakeCluster:
         status = self._knative(live) if self.knative else self._standard(live)
         if stopped:
             status = {"conditions": [{"type": "Ready", "status": "False", "reason": "Stopped"}]}
+        if live["status"] != status:
+            self._written(live)
         live["status"] = status
 
     def _standard(self, live):

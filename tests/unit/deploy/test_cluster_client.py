@@ -9,7 +9,7 @@ import pytest
 from kubernetes import client
 from tests.unit.deploy.fake_kserve import FakeClock, FakeCluster, FakeServer
 
-from nasflow.core.errors import NasflowError, TryAgainError, UserError
+from nasflow.core.errors import ChangedError, NasflowError, TryAgainError, UserError
 from nasflow.deploy.cluster import VERBS, KubernetesCluster
 from nasflow.deploy.isvc import Release
 from nasflow.deploy.rollout import Deployment
@@ -35,8 +35,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.calls.append((self.command, parts.path, parts.query, self.headers.get("Content-Type")))
         if self.server.error:
-            code, message = self.server.error
-            return self._send(code, {"kind": "Status", "message": message, "code": code})
+            code, message, *causes = self.server.error
+            details = {"details": {"causes": causes[0]}} if causes else {}
+            return self._send(code, {"kind": "Status", "message": message, "code": code, **details})
         cluster, name = self.server.cluster, parts.path.removeprefix(ROOT)
         if "/proxy/" in parts.path:
             service, _, path = parts.path.removeprefix("/api/v1/namespaces/models/services/").partition("/proxy")
@@ -126,7 +127,6 @@ def test_a_dry_run_changes_nothing(api, cluster):
     ("code", "kind", "message"),
     [
         (403, UserError, r"get inferenceservice iris in namespace models: forbidden: .*; manifests/base/rbac\.yaml"),
-        (409, NasflowError, "somebody else set these fields"),
         (422, NasflowError, "forbidden: no"),
         (429, TryAgainError, "forbidden: no"),
         (503, TryAgainError, "forbidden: no"),
@@ -137,6 +137,18 @@ def test_refusals_are_named_and_have_their_exit_code(api, cluster, code, kind, m
     with pytest.raises(NasflowError, match=message) as caught:
         cluster.get("iris")
     assert type(caught.value) is kind
+
+
+def test_the_two_conflicts_are_told_apart(api, cluster):
+    """As Kubernetes 1.34 words them (tests/cluster/test_api_server.py has the real ones)."""
+    api.error = (409, "the object has been modified; please apply your changes to the latest version and try again")
+    with pytest.raises(ChangedError, match="has been modified"):
+        cluster.get("iris")
+    message = 'Apply failed with 1 conflict: conflict with "kubectl": .spec.predictor.minReplicas'
+    api.error = (409, message, [{"reason": "FieldManagerConflict", "field": ".spec.predictor.minReplicas"}])
+    with pytest.raises(NasflowError, match=r"kubectl.*minReplicas; somebody else set these fields") as caught:
+        cluster.get("iris")
+    assert type(caught.value) is NasflowError
 
 
 def test_a_cluster_without_kserve(api, cluster):

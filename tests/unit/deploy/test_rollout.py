@@ -307,6 +307,58 @@ def test_a_newer_version_takes_over_an_unfinished_canary():
     assert serving(cluster) == 3
 
 
+def test_of_two_deployments_at_once_the_later_one_goes_on_and_the_other_touches_nothing():
+    cluster, clock = make({1: FakeServer(), 2: FakeServer(), 3: FakeServer()}, "standard")
+    deploy(cluster, clock, 1)
+
+    def another():
+        clock.on_sleep = None
+        deploy(cluster, FakeClock(), 3)
+        cluster.applied.clear()
+
+    clock.on_sleep = another  # version 2 is being watched
+    with pytest.raises(UserError, match="another deployment has taken over: version 3, promoted; deploy one version"):
+        deploy(cluster, clock, 2)
+    assert cluster.applied == []
+    assert (state(cluster).version, serving(cluster)) == (3, 3)
+
+
+def test_the_same_version_deployed_twice_at_once_is_worth_trying_again():
+    cluster, clock = make({1: FakeServer(), 2: FakeServer()}, "standard")
+    deploy(cluster, clock, 1)
+
+    def another():
+        clock.on_sleep = None
+        deploy(cluster, FakeClock(), 2)
+
+    clock.on_sleep = another
+    with pytest.raises(TryAgainError, match="version 2, promoted; run the same command again"):
+        deploy(cluster, clock, 2)
+    deploy(cluster, clock, 2)
+    assert serving(cluster) == 2
+
+
+def test_what_the_controller_writes_between_our_reading_and_writing_is_no_obstacle():
+    class Busy(FakeCluster):
+        left = 3
+
+        def get(self, name):
+            live = super().get(name)
+            if live is not None and self.left:
+                self.left -= 1
+                self._written(self.objects[name])  # its status, say
+            return live
+
+    cluster, clock = Busy({1: FakeServer(), 2: FakeServer()}), FakeClock()
+    deploy(cluster, clock, 1)
+    cluster.left = 3
+    deploy(cluster, clock, 2)
+    assert serving(cluster) == 2
+    cluster.left = 10_000
+    with pytest.raises(TryAgainError, match="changes all the time"):
+        deploy(cluster, clock, 1)
+
+
 def test_somebody_elses_service_is_left_alone():
     cluster, clock = make({1: FakeServer()}, "standard")
     deploy(cluster, clock, 1)
