@@ -12,11 +12,11 @@ EXTRA ?= all
 STAMP := $(VENV)/.nasflow-$(EXTRA)
 
 # Container images; see containers/build.sh.
-IMAGES ?= beam beam-sdk trainer ops server
+IMAGES ?= beam beam-sdk trainer ops server server-tf
 export BASE_IMAGE ?= python:3.11-slim-bookworm
 export PREFIX ?= nasflow
 
-SBOM_IMAGES := beam trainer trainer-gpu ops server
+SBOM_IMAGES := beam beam-sdk trainer trainer-gpu ops server server-tf
 
 PYTEST := $(BIN)/pytest
 # Processes of the fast and of the slow tests, each with a TensorFlow of its own (about 1.5 GB); a file's tests stay together.
@@ -92,7 +92,7 @@ sbom: setup ## Lists what each image installs, with hashes, as CycloneDX in buil
 	@mkdir -p build/sbom
 	@export="$(UV) export --quiet --frozen --no-dev --no-emit-project --format cyclonedx1.5 --extra kfp"; \
 	for image in $(SBOM_IMAGES); do \
-	  extra=$$image; case $$image in ops) extra="register --extra registries";; trainer-gpu) extra=gpu;; esac; \
+	  extra=$$image; case $$image in ops) extra="register --extra registries";; trainer-gpu) extra=gpu;; beam-sdk) extra=dataflow;; esac; \
 	  $$export $${extra:+--extra $$extra} -o build/sbom/$$image.cdx.json >/dev/null; \
 	  echo "build/sbom/$$image.cdx.json: $$(grep -c '"purl"' build/sbom/$$image.cdx.json) packages"; \
 	done

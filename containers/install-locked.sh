@@ -10,3 +10,13 @@ case "$1" in
   *) /opt/uv/bin/uv pip install --quiet --require-hashes --requirements "$1" ;;
 esac
 rm -f /opt/venv/.lock /tmp/uv-*.lock # locks of uv, writable by all
+
+# What nothing opens at run time: TensorFlow's C++ headers alone are 264 MB. scikit-learn keeps its tests, whose docstrings
+# are rows of sample:docstrings.
+cd /opt/venv/lib/python3.*/site-packages
+rm -rf tensorflow/include pyarrow/include pyarrow/*flight* # Arrow Flight: a server and client that no step starts
+rm -rf onnxruntime/capi/libonnxruntime.so.* onnxruntime/transformers # the C library once more, and tools for exporters
+for package in numpy scipy pandas matplotlib networkx pyarrow; do
+  if [ -d "$package" ]; then find "$package" -type d -name tests -prune -exec rm -rf {} +; fi
+done
+if [ -d nvidia ]; then find nvidia \( -name include -o -name '*.a' \) -prune -exec rm -rf {} +; fi

@@ -20,7 +20,7 @@ from nasflow.core.version import VERSION
 from nasflow.search.worker_job import ROLE_LABEL
 from nasflow_pipelines.compiling import name_of
 from nasflow_pipelines.kinds import PipelineName
-from nasflow_pipelines.resources import CPU_TASK, SHARED_MEMORY, SPOT_LABEL, USER_ID
+from nasflow_pipelines.resources import CPU_TASK, SHARED_MEMORY, SPOT_LABEL, USER_ID, deploy_image
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +154,7 @@ def _template(name: str, step: Step, experiment: ExperimentSpec) -> dict[str, An
     in_pods = name == "search" and experiment.search.launcher.kind == "kubernetes"  # its workers have the accelerators
     accelerator = section.accelerator if accelerated and not in_pods else None
     cpu, memory = (section.cpu, section.memory) if accelerated else CPU_TASK
+    image = "trainer-gpu" if accelerator else deploy_image(experiment.deploy) if name == "deploy" else step.image
     arguments = ["--spec", _SPEC]
     for document, maker in step.reads.items():
         arguments += [f"--{document}", f"{_RUN}/documents/{maker}"]
@@ -171,7 +172,7 @@ def _template(name: str, step: Step, experiment: ExperimentSpec) -> dict[str, An
         },
         "activeDeadlineSeconds": math.ceil(section.timeout_hours * 3600),
         "container": {
-            "image": section.image("trainer-gpu" if accelerator else step.image),
+            "image": section.image(image),
             "imagePullPolicy": "IfNotPresent",  # tags are versions and never move
             "command": ["python", "-m", *(step.module or f"nasflow.{name}").split()],
             "args": arguments,

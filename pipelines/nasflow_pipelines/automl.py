@@ -38,7 +38,8 @@ def build(experiment: ExperimentSpec, *, run_id: str = dsl.PIPELINE_JOB_ID_PLACE
             ops.register(spec=spec, **run, dataset=dataset, search=search, model=model, evaluation=evaluation), "ops"
         ).outputs["registered"]
         with dsl.If(judged.outputs["promoted"] == True, name="promoted"):  # noqa: E712  # kfp builds the condition
-            place.deploying(ops.deploy(spec=spec, **run, registered=registered, evaluation=evaluation))
+            deploying = ops.deploy(spec=spec, **run, registered=registered, evaluation=evaluation)
+            place.deploying(deploying, experiment.deploy)
         with dsl.Else(name="not-promoted"):  # kfp's local runner skips an If on a named output that has no Else
             place.cpu(hold(**run, evaluation=evaluation), "ops")
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any, Self
 
-from nasflow.core.spec import AcceleratorSection, ExperimentSpec, LauncherSection, ResourcesSection
+from nasflow.core.spec import AcceleratorSection, DeploySection, ExperimentSpec, LauncherSection, ResourcesSection
 from nasflow.deploy.cluster import ACCOUNT
 from nasflow.search.worker_job import ROLE_LABEL
 
@@ -14,6 +14,12 @@ USER_ID = 65532
 SPOT_LABEL = "cloud.google.com/gke-spot"
 SHARED_MEMORY = "2Gi"  # TensorFlow and NCCL outgrow the container default of 64 MiB
 CPU_TASK = ("1", "4G")
+
+
+def deploy_image(section: DeploySection) -> str:
+    """The deploy step's own image, which is chosen before there is a bundle: with target `local` the step serves the
+    bundle itself, by whichever engine it needs; with the others it needs none."""
+    return "server-tf" if section.target == "local" else "server"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +64,9 @@ class Resources:
         kubernetes.add_pod_label(task, ROLE_LABEL, "search")  # NetworkPolicies go by it
         return task
 
-    def deploying(self, task: Any) -> Any:
+    def deploying(self, task: Any, section: DeploySection) -> Any:
         """The deploy step; with `account_per_step` it alone holds a token that may apply InferenceServices."""
-        self.cpu(task, "server")
+        self.cpu(task, deploy_image(section))
         if self.cluster and self.section.account_per_step:
             from kfp import kubernetes
 

@@ -46,7 +46,8 @@ def build(experiment: ExperimentSpec, *, run_id: str = dsl.PIPELINE_JOB_ID_PLACE
                 "ops",
             ).outputs["registered"]
             with dsl.If(judged.outputs["promoted"] == True, name="promoted"):  # noqa: E712  # as above
-                place.deploying(ops.deploy(spec=plan, **run, registered=registered, evaluation=evaluation))
+                deploying = ops.deploy(spec=plan, **run, registered=registered, evaluation=evaluation)
+                place.deploying(deploying, experiment.deploy)
             with dsl.Else(name="not-promoted"):  # kfp's local runner skips an If on a named output that has no Else
                 place.cpu(hold(**run, evaluation=evaluation), "ops")
         with dsl.Else(name="keep"):

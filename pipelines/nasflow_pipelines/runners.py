@@ -8,9 +8,10 @@ from typing import Any
 from nasflow.core.errors import UserError
 from nasflow.core.spec import ExperimentSpec, ResourcesSection
 from nasflow.core.storage import is_local, local_path
+from nasflow_pipelines.resources import deploy_image
 
 _LABEL = "nasflow.run"
-_IMAGES = ("beam", "trainer", "ops", "server")
+_IMAGES = ("beam", "trainer", "ops")  # and deploy's
 
 
 def make_runner(name: str, experiment: ExperimentSpec, *, work_dir: str, run_id: str) -> Any:
@@ -23,7 +24,7 @@ def make_runner(name: str, experiment: ExperimentSpec, *, work_dir: str, run_id:
 
     if name == "subprocess":
         return local.SubprocessRunner(use_venv=False)
-    _check_docker(experiment.resources)
+    _check_docker(experiment.resources, (*_IMAGES, deploy_image(experiment.deploy)))
     from docker.types import Mount
 
     sources = _sources(experiment)
@@ -64,7 +65,7 @@ def signal_containers(run_id: str, pid: int | None) -> None:
         client.close()
 
 
-def _check_docker(resources: ResourcesSection) -> None:
+def _check_docker(resources: ResourcesSection, needed: tuple[str, ...]) -> None:
     import docker
 
     try:
@@ -79,7 +80,7 @@ def _check_docker(resources: ResourcesSection) -> None:
         there = set().union(*names)
     finally:
         client.close()
-    if missing := [tag for name in _IMAGES if (tag := resources.image(name)) not in there]:
+    if missing := [tag for name in needed if (tag := resources.image(name)) not in there]:
         raise UserError(f"--runner docker: image {', '.join(missing)} is not on this machine; `make images` builds it")
 
 

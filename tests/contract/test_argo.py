@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from nasflow.core import spec_file
 from nasflow.core.errors import UserError
 from nasflow.core.spec import ExperimentSpec
-from nasflow_pipelines import argo, cli, goldens
+from nasflow.core.version import VERSION
+from nasflow_pipelines import argo, cli, compiling, goldens
 
 GOLDENS = Path(__file__).parent / "goldens"
 STEPS = ("preprocess", "search", "train", "evaluate", "register", "deploy")
@@ -126,7 +127,18 @@ def test_gpus_spot_nodes_retries_and_images():
         assert template["retryStrategy"]["limit"] == "3"
         assert template["retryStrategy"]["expression"] == "asInt(lastRetry.exitCode) != 2"
     assert "nodeSelector" not in found["preprocess"]
-    assert found["deploy"]["container"]["image"].split("/")[-1].startswith("server:")
+    assert found["deploy"]["container"]["image"].split("/")[-1].startswith("server-tf:")
+
+
+@pytest.mark.parametrize(("target", "image"), [("local", "server-tf"), ("kserve", "server"), ("manifest", "server")])
+def test_a_deploy_step_that_serves_itself_can_serve_any_bundle(target, image, tmp_path):
+    """The others need no engine: they name the image of the bundle's (test_image_digests)."""
+    deployed = {**goldens.EXPERIMENTS["cpu"], "deploy": {"target": target}}
+    found = templates(argo.workflow(ExperimentSpec.model_validate(deployed)))["deploy"]["container"]["image"]
+    compiling.compile_to(ExperimentSpec.model_validate(deployed), tmp_path / "p.yaml")
+    pipeline, _ = yaml.safe_load_all((tmp_path / "p.yaml").read_text())
+    assert found == f"nasflow/{image}:{VERSION}"
+    assert pipeline["deploymentSpec"]["executors"]["exec-deploy"]["container"]["image"] == found
 
 
 def test_pods_are_restricted():

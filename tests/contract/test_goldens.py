@@ -110,7 +110,8 @@ def test_a_local_run_ignores_accelerators(tmp_path):
     compiler.Compiler().compile(build(experiment, cluster=False), str(tmp_path / "p.yaml"))
     (pipeline,) = parsed(tmp_path / "p.yaml")
     containers = [each["container"] for each in pipeline["deploymentSpec"]["executors"].values()]
-    assert {each["image"].rsplit("/")[-1].split(":")[0] for each in containers} == {"beam", "trainer", "ops", "server"}
+    used = {each["image"].rsplit("/")[-1].split(":")[0] for each in containers}
+    assert used == {"beam", "trainer", "ops", "server-tf"}  # deploy to `local` serves by whichever engine it takes
     assert not any("resources" in each for each in containers)
 
 

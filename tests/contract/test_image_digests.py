@@ -40,22 +40,23 @@ def images(node: Any) -> set[str]:
 def test_a_compiled_pipeline_names_digests_and_no_tag(tmp_path: Path) -> None:
     compiling.compile_to(experiment(image_digests=DIGESTS), tmp_path / "pipeline.yaml")
     compiled = list(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
-    pinned = {f"r/n/{name}@{DIGESTS[name]}" for name in ("beam", "trainer", "ops", "server")}
+    pinned = {f"r/n/{name}@{DIGESTS[name]}" for name in ("beam", "trainer", "ops", "server-tf")}
     assert {image for image in images(compiled) if image.startswith("r/n/")} == pinned
 
 
 def test_an_argo_workflow_does_too_with_gpus() -> None:
     pinned = experiment(image_digests=DIGESTS, accelerator={"count": 1})
     assert images(argo.workflow(pinned)) == {
-        f"r/n/{name}@{DIGESTS[name]}" for name in ("beam", "trainer-gpu", "ops", "server")
+        f"r/n/{name}@{DIGESTS[name]}" for name in ("beam", "trainer-gpu", "ops", "server-tf")
     }
 
 
 def test_so_does_an_inference_service_and_what_is_not_named_keeps_its_tag() -> None:
-    release = Release(name="iris", version=1, bundle_uri="gs://b/1", bundle_digest="d")
-    for digests, expected in (({"server": DIGESTS["server"]}, f"@{DIGESTS['server']}"), ({}, f":{VERSION}")):
-        spec = DeploySpec.of(experiment(image_digests=digests))
-        assert images(isvc.predictor(spec, release)) == {f"r/n/server{expected}"}
+    for engine, name in (("onnx", "server"), ("saved_model", "server-tf")):
+        release = Release(name="iris", version=1, bundle_uri="gs://b/1", bundle_digest="d", engine=engine)
+        for digests, expected in ((DIGESTS, f"@{DIGESTS[name]}"), ({}, f":{VERSION}")):
+            spec = DeploySpec.of(experiment(image_digests=digests))
+            assert images(isvc.predictor(spec, release)) == {f"r/n/{name}{expected}"}
 
 
 @pytest.mark.parametrize(

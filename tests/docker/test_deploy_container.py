@@ -1,5 +1,6 @@
 """Target `docker`: the server's image on loopback; the container before serves until the next has passed."""
 
+import dataclasses
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from tests.unit.conftest import handmade_bundle  # noqa: F401  # the fixture
 
 from nasflow.core.artifacts import External, RegisteredModel, bundle_digest
 from nasflow.core.errors import NasflowError
+from nasflow.core.version import VERSION
 from nasflow.deploy import step
 from nasflow.deploy.container import LABEL, container_server
 from nasflow.deploy.isvc import Release
@@ -18,6 +20,7 @@ from nasflow.deploy.smoke import bundle_rows, compare
 from nasflow.deploy.spec import DeploySpec
 from nasflow.registry._base import Draft
 from nasflow.registry.file import FileRegistry
+from nasflow.serving import engines
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -39,7 +42,13 @@ def containers(docker_client: Any, images: dict[str, Any]) -> Iterator[Callable[
 def release(version: int, bundle: Path) -> Release:
     paths = [path for path in bundle.rglob("*") if path.is_file()]
     files = {path.relative_to(bundle).as_posix(): External.of(str(path)) for path in paths}
-    return Release(name=NAME, version=version, bundle_uri=str(bundle), bundle_digest=bundle_digest(files))
+    return Release(
+        name=NAME,
+        version=version,
+        bundle_uri=str(bundle),
+        bundle_digest=bundle_digest(files),
+        engine=engines.needed(str(bundle)),
+    )
 
 
 def ready(url: str) -> bool:
@@ -52,7 +61,7 @@ def test_a_version_replaces_the_one_before_only_if_it_passes(
     handmade_bundle: Callable[..., Path],  # noqa: F811  # the fixture
     containers: Callable[[], dict[str, Any]],
 ) -> None:
-    bundle = handmade_bundle("regression")
+    bundle = handmade_bundle("regression", engine="onnx")
     with container_server(SPEC, release(1, bundle)) as server:
         assert compare(server, str(bundle), bundle_rows(str(bundle))) < 1e-6
     assert ready(server.url)
@@ -75,13 +84,16 @@ def test_a_version_replaces_the_one_before_only_if_it_passes(
     assert ready(third.url)
 
 
+@pytest.mark.parametrize(("engine", "image"), [("onnx", "server"), ("saved_model", "server-tf")])
 def test_target_docker_whole(
+    engine: str,
+    image: str,
     handmade_bundle: Callable[..., Path],  # noqa: F811  # the fixture
     containers: Callable[[], dict[str, Any]],
     tmp_path: Path,
 ) -> None:
     """Registered, deployed as `nasflow deploy --target docker` and the step do, and left answering."""
-    bundle = handmade_bundle("tabular")
+    bundle = handmade_bundle("tabular", engine=engine)
     paths = [path for path in bundle.rglob("*") if path.is_file()]
     files = {path.relative_to(bundle).as_posix(): External.of(str(path)) for path in paths}
     version = FileRegistry(str(tmp_path)).register(NAME, Draft(bundle_uri=str(bundle), files=files))
@@ -103,6 +115,7 @@ def test_target_docker_whole(
     (container,) = containers().values()
     assert container.status == "running"
     assert container.attrs["HostConfig"]["CapDrop"] == ["ALL"]
+    assert container.attrs["Config"]["Image"] == f"nasflow/{image}:{VERSION}"
     assert ready(endpoint.url.removesuffix(f"/v1/models/{NAME}:predict"))
 
 
@@ -111,10 +124,13 @@ def test_a_container_that_ends_is_shown_with_its_log(
     containers: Callable[[], dict[str, Any]],
 ) -> None:
     bundle = handmade_bundle("regression")
-    broken = Release(name=NAME, version=1, bundle_uri=str(bundle), bundle_digest="0" * 64)
-    with (
-        pytest.raises(NasflowError, match=r"(?s)the container ended with code 2; its log:.*digest"),
-        container_server(SPEC, broken),
+    for broken, why in (
+        (dataclasses.replace(release(1, bundle), bundle_digest="0" * 64), "digest"),
+        (dataclasses.replace(release(1, bundle), engine="onnx"), "Use the image `server-tf`"),  # of a SavedModel alone
     ):
-        pass
-    assert containers() == {}
+        with (
+            pytest.raises(NasflowError, match=rf"(?s)the container ended with code 2; its log:.*{why}"),
+            container_server(SPEC, broken),
+        ):
+            pass
+        assert containers() == {}

@@ -47,7 +47,7 @@ def broken_images(docker_client: Any, images: dict[str, Any]) -> Iterator[Any]:
     prefix = f"nasflow-broken-{uuid.uuid4().hex[:8]}"
 
     def make(program: str) -> str:
-        for name in ("beam", "ops", "server"):
+        for name in ("beam", "ops", "server-tf"):
             images[name].tag(f"{prefix}/{name}", VERSION)
         lines = [
             f"FROM nasflow/trainer:{VERSION}",
@@ -61,12 +61,12 @@ def broken_images(docker_client: Any, images: dict[str, Any]) -> Iterator[Any]:
         return prefix
 
     yield make
-    for name in ("beam", "trainer", "ops", "server"):
+    for name in ("beam", "trainer", "ops", "server-tf"):
         docker_client.images.remove(f"{prefix}/{name}:{VERSION}", force=True)
 
 
 def test_a_whole_run_in_containers(docker_client: Any, images: dict[str, Any], tmp_path: Path) -> None:
-    assert all(images[name] for name in ("beam", "trainer", "ops", "server"))  # else this is skipped
+    assert all(images[name] for name in ("beam", "trainer", "ops", "server-tf"))  # else this is skipped
     output = tmp_path / "out"
     result = _run(output)
     assert result.returncode == 0, result.stderr[-6000:]

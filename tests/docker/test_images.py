@@ -11,7 +11,7 @@ from nasflow.core.version import VERSION
 
 pytestmark = pytest.mark.docker
 
-NAMES = ("beam", "trainer", "ops", "server")
+NAMES = ("beam", "trainer", "ops", "server", "server-tf")
 ANY_UID = "12345:12345"  # no such user in any image: OpenShift and `docker run --user` do this
 
 # What each image is for (see the component.py files), and the heavy package that must not have crept in.
@@ -34,13 +34,15 @@ MODULES = {
         "nasflow_pipelines.retrain_tasks",
         "mlflow",
     ],
-    "server": ["nasflow.deploy.step", "nasflow.serving.server", "kserve", "tensorflow"],
+    "server": ["nasflow.deploy.step", "nasflow.serving.server", "kserve", "onnxruntime"],
+    "server-tf": ["nasflow.deploy.step", "nasflow.serving.server", "kserve", "onnxruntime", "tensorflow"],
 }
 ABSENT = {
     "beam": ["tensorflow", "kserve"],
     "trainer": ["apache_beam", "kserve"],
     "ops": ["tensorflow", "apache_beam", "kserve"],
-    "server": ["apache_beam", "keras_tuner"],
+    "server": ["apache_beam", "tensorflow", "keras", "keras_tuner", "onnx", "sklearn", "scipy"],
+    "server-tf": ["apache_beam", "keras_tuner", "sklearn"],
 }
 
 
@@ -123,6 +125,13 @@ def test_no_installer_and_no_secret_is_left(docker_client: Any, images: dict[str
 def test_its_own_user_cannot_change_the_code(docker_client: Any, images: dict[str, Any], name: str) -> None:
     script = "find /opt/venv -writable -not -type l | head -5; echo done"
     assert _sh(docker_client, images[name], script).split() == ["done"]
+
+
+def test_the_server_is_small(docker_client: Any, images: dict[str, Any]) -> None:
+    """Measured: 658 MB. Every node that may serve pulls it; with TensorFlow it is three times that."""
+    assert images["server"].attrs["Size"] < 700e6
+    source = "import pathlib, tensorflow as tf; print(pathlib.Path(tf.__file__).with_name('include').exists())"
+    assert _python(docker_client, images["server-tf"], source).split()[-1] == "False"  # 264 MB of C++ headers
 
 
 def test_images_share_their_lower_layers(images: dict[str, Any]) -> None:

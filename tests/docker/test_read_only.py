@@ -57,12 +57,15 @@ def test_the_preprocess_step(docker_client: Any, images: dict[str, Any], tmp_pat
     assert (tmp_path / "dataset/manifest.json").stat().st_uid == 65532
 
 
+@pytest.mark.parametrize(("name", "engine"), [("server", "onnx"), ("server-tf", "saved_model")])
 def test_the_server(
+    name: str,
+    engine: str,
     docker_client: Any,
     images: dict[str, Any],
     handmade_bundle: Callable[..., Path],  # noqa: F811  # the fixture
 ) -> None:
-    bundle = handmade_bundle("regression")
+    bundle = handmade_bundle("regression", engine=engine)
     bundle.chmod(0o755)
     ask = (
         "import json, urllib.request as u, subprocess, sys, time\n"
@@ -80,13 +83,13 @@ def test_the_server(
         "    print('write:', error.strerror)\n"
         "server.terminate(); print('code', server.wait(30))\n"
     )
-    log = _run(docker_client, images["server"], ["python", "-c", ask], bundle)
+    log = _run(docker_client, images[name], ["python", "-c", ask], bundle)
     assert 'answer {"predictions":[8.0]}' in log
     assert "write: Read-only file system" in log
     assert "code 0" in log
 
 
-@pytest.mark.parametrize("name", ["beam", "beam-sdk", "trainer", "ops", "server"])
+@pytest.mark.parametrize("name", ["beam", "beam-sdk", "trainer", "ops", "server", "server-tf"])
 def test_no_secret_is_in_a_layers_history_environment_or_files_of_its_own(
     docker_client: Any, images: dict[str, Any], name: str
 ) -> None:

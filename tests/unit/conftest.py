@@ -4,6 +4,7 @@ tabular     z = age + (1 if "home city" is "paris" else 0), a missing age counts
 regression  prediction = 2 × x + 1, a missing x counts 0
 image       2 × 2 grey pixels; P("bright") = mean / 255
 files       the same from PNG or JPEG files
+text        z = how often the word "good" is in it; probabilities = softmax([0, z]); as ONNX only
 """
 
 import json
@@ -23,6 +24,10 @@ from nasflow.data.transform import (
     NumericTransform,
     TransformSpec,
 )
+from nasflow.data.transforms.text import TextTransform
+
+_TOKENS = 4
+"""Of a text that are looked at."""
 
 
 def _column(name: str, kind: Any, dtype: str) -> Column:
@@ -56,6 +61,13 @@ _SCHEMAS = {
     ),
     "image": _image_schema("array"),
     "files": _image_schema("bytes"),
+    "text": Schema(
+        task="text_classification",
+        columns=(_column("review", "text", "string"),),
+        ignored={},
+        image=None,
+        label=Label(name="label", dtype="string", classes=("bad", "good")),
+    ),
 }
 
 
@@ -69,6 +81,9 @@ def _transform(kind: str) -> TransformSpec:
         )
     if kind == "regression":
         return TransformSpec(numeric=(NumericTransform(name="x", mean=0.0, std=1.0, indicator=False),), label=label)
+    if kind == "text":
+        review = TextTransform(name="review", place=0, vocabulary=("good",), length=_TOKENS)
+        return TransformSpec(text=(review,), label=label)
     image = ImageTransform(name="image", height=2, width=2, channels=1, mean=(0.0,), std=(255.0,))
     return TransformSpec(image=image, label=label)
 
@@ -124,6 +139,7 @@ _SIGNATURES: dict[str, Any] = {
     "regression": [("x", "x", "numeric", "float64", [None])],
     "image": [("image", "image", "image", "uint8", [None, 2, 2, 1])],
     "files": [("image", "image", "image", "string", [None])],
+    "text": [("review", "review", "text", "string", [None])],
 }
 
 _GOLDEN: dict[str, Any] = {
@@ -139,6 +155,11 @@ _GOLDEN: dict[str, Any] = {
         "predictions": [[0.5, 0.5]],
     },
     "files": {"rows": [], "labels": [], "predictions": []},
+    "text": {
+        "rows": [{"review": "a Good, good film"}, {"review": None}],
+        "labels": ["good", "bad"],
+        "predictions": [[1 - 1 / (1 + np.exp(-2)), 1 / (1 + np.exp(-2))], [0.5, 0.5]],
+    },
 }
 
 
@@ -146,30 +167,56 @@ def _network(kind: str, scale: float) -> bytes:
     """The same arithmetic on the transform's tensors, as ONNX."""
     from onnx import TensorProto, helper
 
-    nodes, inputs, outputs = helper.make_node, [("numeric", TensorProto.FLOAT)], 1
-    constants = [helper.make_tensor("scale", TensorProto.FLOAT, [], [scale])]
-    graph = [nodes("Mul", ["numeric", "scale"], ["scaled"])]
+    node, constant = helper.make_node, helper.make_tensor
+    known = constant("known", TensorProto.INT32, [], [FIRST_ID])  # "paris", "good"
+    constants, outputs = [constant("scale", TensorProto.FLOAT, [], [scale]), known], 2
+    two_classes = [node("Sub", ["z", "z"], ["zero"]), node("Concat", ["zero", "z"], ["logits"], axis=1)]
+    inputs: list[tuple[str, int, list[int | None]]]
     if kind == "regression":  # the targets' standard deviation is 2
-        constants.append(helper.make_tensor("half", TensorProto.FLOAT, [], [0.5]))
-        graph.append(nodes("Add", ["scaled", "half"], ["logits"]))
-    else:
-        inputs.append(("categorical", TensorProto.INT32))
-        outputs = 2
-        constants.append(helper.make_tensor("paris", TensorProto.INT32, [], [FIRST_ID]))
-        graph += [
-            nodes("Equal", ["categorical", "paris"], ["there"]),
-            nodes("Cast", ["there"], ["one"], to=TensorProto.FLOAT),
-            nodes("Add", ["scaled", "one"], ["z"]),
-            nodes("Sub", ["z", "z"], ["zero"]),
-            nodes("Concat", ["zero", "z"], ["logits"], axis=1),
+        inputs, outputs = [("numeric", TensorProto.FLOAT, [None, 1])], 1
+        constants.append(constant("half", TensorProto.FLOAT, [], [0.5]))
+        graph = [node("Mul", ["numeric", "scale"], ["scaled"]), node("Add", ["scaled", "half"], ["logits"])]
+    elif kind == "tabular":
+        inputs = [("numeric", TensorProto.FLOAT, [None, 1]), ("categorical", TensorProto.INT32, [None, 1])]
+        graph = [
+            node("Mul", ["numeric", "scale"], ["scaled"]),
+            node("Equal", ["categorical", "known"], ["there"]),
+            node("Cast", ["there"], ["one"], to=TensorProto.FLOAT),
+            node("Add", ["scaled", "one"], ["z"]),
+            *two_classes,
         ]
+    elif kind == "text":
+        inputs = [("text_0", TensorProto.INT32, [None, _TOKENS])]
+        constants.append(constant("tokens", TensorProto.INT64, [1], [1]))
+        graph = [
+            node("Equal", ["text_0", "known"], ["there"]),
+            node("Cast", ["there"], ["ones"], to=TensorProto.FLOAT),
+            node("ReduceSum", ["ones", "tokens"], ["count"], keepdims=1),
+            node("Mul", ["count", "scale"], ["z"]),
+            *two_classes,
+        ]
+    else:
+        inputs = [("image", TensorProto.UINT8, [None, 2, 2, 1])]
+        constants.append(constant("255", TensorProto.FLOAT, [], [255 / scale]))
+        constants.append(constant("one", TensorProto.FLOAT, [], [1.0]))
+        constants.append(constant("column", TensorProto.INT64, [1], [1]))
+        graph = [
+            node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+            node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2, 3], keepdims=0),
+            node("Unsqueeze", ["mean", "column"], ["means"]),
+            node("Div", ["means", "255"], ["bright"]),
+            node("Sub", ["one", "bright"], ["dark"]),
+            node("Concat", ["dark", "bright"], ["probabilities"], axis=1),
+            node("Log", ["probabilities"], ["logits"]),
+        ]
+    used = {name for each in graph for name in each.input}
     value = helper.make_tensor_value_info
     made = helper.make_graph(
         graph,
         kind,
-        [value(name, dtype, [None, 1]) for name, dtype in inputs],
+        [value(*each) for each in inputs],
         [value("logits", TensorProto.FLOAT, [None, outputs])],
-        constants,
+        [each for each in constants if each.name in used],
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     return bytes(model.SerializeToString())
@@ -212,7 +259,7 @@ def _write(folder: Path, kind: str, scale: float, engine: str) -> Path:
 @pytest.fixture(scope="session")
 def handmade_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`handmade_bundle("tabular")` → a folder; made once a session for each kind, scale and engine. Do not change its
-    files. ``engine="onnx"`` (tabular, regression) needs no TensorFlow, neither here nor in the server, which is
+    files. ``engine="onnx"`` needs no TensorFlow, neither here nor in the server, which is
     then there in a second."""
     made: dict[tuple[str, float, str], Path] = {}
 

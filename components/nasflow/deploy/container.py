@@ -33,13 +33,14 @@ def container_server(spec: DeploySpec, release: Release) -> Iterator[LocalServer
     """
     import docker
 
+    image = spec.server_image(release.engine)
     try:
         client = docker.from_env()
         client.ping()
-        client.images.get(spec.server_image)
+        client.images.get(image)
     except docker.errors.ImageNotFound as error:
         raise UserError(
-            f"deploy.target: docker: image {spec.server_image} is not on this machine; `make images` builds it"
+            f"deploy.target: docker: image {image} is not on this machine; `make images` builds it"
         ) from error
     except docker.errors.DockerException as error:
         raise UserError(
@@ -89,7 +90,7 @@ def _start(client: Any, spec: DeploySpec, release: Release, name: str, *, port: 
         bundle = _MOUNT
     ready = f"http://{LOOPBACK}:{_PORT}/v2/models/{release.name}/ready"
     return client.containers.run(
-        spec.server_image,
+        spec.server_image(release.engine),
         [
             *("python", "-m", "nasflow.serving", "--bundle", bundle, "--digest", release.bundle_digest),
             *("--version", str(release.version)),

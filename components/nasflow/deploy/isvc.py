@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nasflow.core.errors import NasflowError, UserError
 from nasflow.core.storage import join
 from nasflow.deploy.spec import DeploySpec
+from nasflow.serving.engines import EngineName
 
 API_VERSION = "serving.kserve.io/v1beta1"
 KIND = "InferenceService"
@@ -39,6 +40,8 @@ class Release:
     version: int
     bundle_uri: str
     bundle_digest: str
+    engine: EngineName = "onnx"
+    """What the bundle needs (`nasflow.serving.engines.needed`): chooses the image."""
 
     @property
     def predictor(self) -> str:
@@ -206,7 +209,7 @@ def _server(spec: DeploySpec, release: Release) -> dict[str, Any]:
     }
     container: dict[str, Any] = {
         "name": "kserve-container",
-        "image": spec.server_image,
+        "image": spec.server_image(release.engine),
         "imagePullPolicy": "IfNotPresent",  # tags are versions and never move
         "command": ["python", "-m", "nasflow.serving"],
         "args": [

@@ -2,7 +2,14 @@
 
 from typing import Self
 
+from pydantic import Field
+
+from nasflow.core.sections.resources import Digest
 from nasflow.core.spec import DeploySection, ExperimentSpec, ResourcesSection
+from nasflow.serving.engines import EngineName
+
+SERVER_IMAGES: dict[EngineName, str] = {"onnx": "server", "saved_model": "server-tf"}
+"""By the engine that a bundle needs, the image that serves it."""
 
 
 class DeploySpec(DeploySection):
@@ -10,8 +17,8 @@ class DeploySpec(DeploySection):
 
     image_prefix: str = "nasflow"
     """As `resources.image_prefix`."""
-    image_digest: str | None = None
-    """As `resources.image_digests` has it for `server`."""
+    image_digests: dict[str, Digest] = Field(default_factory=dict)
+    """As `resources.image_digests`, of the images that serve."""
 
     @classmethod
     def of(cls, experiment: ExperimentSpec) -> Self:
@@ -20,11 +27,14 @@ class DeploySpec(DeploySection):
         return cls(
             **dict(experiment.deploy),
             image_prefix=resources.image_prefix,
-            image_digest=resources.image_digests.get("server"),
+            image_digests={
+                name: resources.image_digests[name]
+                for name in SERVER_IMAGES.values()
+                if name in resources.image_digests
+            },
         )
 
-    @property
-    def server_image(self) -> str:
-        """The image that serves."""
-        digests = {"server": self.image_digest} if self.image_digest else {}
-        return self.image or ResourcesSection(image_prefix=self.image_prefix, image_digests=digests).image("server")
+    def server_image(self, engine: EngineName) -> str:
+        """The image that serves a bundle; `deploy.image` goes before all."""
+        images = ResourcesSection(image_prefix=self.image_prefix, image_digests=self.image_digests)
+        return self.image or images.image(SERVER_IMAGES[engine])

@@ -6,6 +6,8 @@
 | `docker`   | the server's image as a container on loopback, behind a health check               | yes          |
 | `manifest` | an InferenceService, checked against the CRD's schema, as `inferenceservice.yaml`  | no           |
 | `kserve`   | the same, applied: canary, watch, promote or roll back (`nasflow.deploy.rollout`)  | yes          |
+
+What serves is the bundle's choice: the image `server` where it has the network as ONNX, else `server-tf`.
 """
 
 import dataclasses
@@ -24,6 +26,7 @@ from nasflow.deploy.isvc import Release, Rollout, Serving
 from nasflow.deploy.local_server import local_server
 from nasflow.deploy.rollout import Deployment
 from nasflow.deploy.spec import DeploySpec
+from nasflow.serving import engines
 from nasflow.serving.signature import AnsweredRows
 
 logger = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ class Order:
             version=self.registered.version,
             bundle_uri=self.registered.model_uri,
             bundle_digest=self.registered.model_digest,
+            engine=engines.needed(self.registered.model_uri),
         )
 
     def endpoint(self, url: str, difference: float, *, running: bool) -> Endpoint:
@@ -157,6 +161,7 @@ def verify(registered: RegisteredModel) -> None:
 
 def _local(order: Order) -> Made:
     registered, answered = order.registered, order.answered
+    engines.require(order.release.engine, registered.model_uri)  # before a server is started that would end with it
     with local_server(
         registered.model_uri,
         registered.name,

@@ -22,6 +22,7 @@ from nasflow.core.storage import absolute, is_local, join, local_path, sha256_of
 from nasflow.data.raw import raw_batch
 from nasflow.data.schema import Schema
 from nasflow.data.transform import TransformSpec
+from nasflow.serving import engines
 from nasflow.serving.engines import ONNX_FILE, SAVED_MODEL, Engine, OnnxEngine, SavedModelEngine
 from nasflow.serving.signature import AnsweredRows, Signature
 
@@ -89,6 +90,7 @@ class Bundle:
         Raises:
             DocumentError: no bundle there, a file is missing, damaged or changed; or `engine` is not `auto` and cannot
                 be had.
+            UserError: the SavedModel would have to serve, and there is no TensorFlow here.
         """
         uri = absolute(uri)
         with _local(uri) as folder:
@@ -149,7 +151,7 @@ class _Parts:
 
 
 def _engine(folder: Path, parts: _Parts, choice: EngineChoice, threads: int) -> Engine:
-    path = folder / ONNX_FILE
+    path, why = folder / ONNX_FILE, f"it has no {ONNX_FILE}"
     if choice == "onnx" and not path.is_file():
         raise DocumentError(f"{join(parts.uri, ONNX_FILE)}: missing; use engine saved_model, or train the model again")
     if choice != "saved_model" and path.is_file():
@@ -159,9 +161,14 @@ def _engine(folder: Path, parts: _Parts, choice: EngineChoice, threads: int) -> 
         except Exception as error:  # whatever is wrong with the fast way, the other one serves
             if choice == "onnx":
                 raise
+            why = f"{ONNX_FILE} cannot serve here ({type(error).__name__}: {error})"
+            engines.require("saved_model", parts.uri, why=why)
             logger.warning("%s: %s; the SavedModel serves, which is slower", type(error).__name__, error)
         else:
             return made
+    if choice == "saved_model":
+        why = "engine saved_model is asked for"
+    engines.require("saved_model", parts.uri, why=why)
     return SavedModelEngine(folder / SAVED_MODEL, parts.signature)
 
 

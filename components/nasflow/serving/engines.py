@@ -2,9 +2,11 @@
 
 `onnx`        ``network.onnx`` on the tensors that `nasflow.serving.encoding` makes. No TensorFlow in the process: the
               server starts in a second, with a quarter of the memory, and one row takes tens of microseconds.
-`saved_model` raw columns go into TensorFlow's graph, which has the transform inside.
+`saved_model` raw columns go into TensorFlow's graph, which has the transform inside. The image `server` cannot run it,
+              `server-tf` can.
 """
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,7 +14,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nasflow.core.errors import DataError, DocumentError
+from nasflow.core.errors import DataError, DocumentError, UserError
+from nasflow.core.storage import join, storage_for
 from nasflow.data.answers import answers
 from nasflow.data.transform import TransformSpec
 from nasflow.serving.encoding import Encoder
@@ -24,6 +27,30 @@ ONNX_FILE = "network.onnx"
 SAVED_MODEL = "saved_model"
 
 _DTYPES: dict[str, type] = {"float64": np.float64, "string": object, "uint8": np.uint8}
+
+
+def needed(bundle_uri: str) -> EngineName:
+    """What a bundle is served with. The exporter leaves ``network.onnx`` out where its answers are not the model's."""
+    return "onnx" if storage_for(bundle_uri).exists(join(bundle_uri, ONNX_FILE)) else "saved_model"
+
+
+def require(engine: EngineName, bundle_uri: str, *, why: str = f"it has no {ONNX_FILE}") -> None:
+    """Whether this environment can run an engine; imports nothing.
+
+    Args:
+        engine: which.
+        bundle_uri: of what; for the message.
+        why: nothing but this engine will do; for the message.
+
+    Raises:
+        UserError: TensorFlow is needed and not installed.
+    """
+    if engine == "saved_model" and importlib.util.find_spec("tensorflow") is None:
+        raise UserError(
+            f"{bundle_uri}: {why}, so its SavedModel must serve it, which takes TensorFlow, and there is none here: "
+            "the image `server` has ONNX Runtime alone. Use the image `server-tf` (`nasflow deploy` does by itself, "
+            "unless deploy.image names another), or install nasflow[server-tf]"
+        )
 
 
 class Engine(Protocol):

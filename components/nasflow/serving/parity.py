@@ -3,9 +3,8 @@
 import importlib.util
 import logging
 
-from nasflow.core.storage import join, storage_for
 from nasflow.serving.bundle import Bundle
-from nasflow.serving.engines import ONNX_FILE
+from nasflow.serving.engines import ONNX_FILE, needed
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ def check(bundle_uri: str) -> bool:
     if importlib.util.find_spec("onnxruntime") is None:
         logger.info("parity: not compared here, onnxruntime is not installed")
         return False
-    if not storage_for(bundle_uri).exists(join(bundle_uri, ONNX_FILE)):
+    if needed(bundle_uri) != "onnx":
         logger.info("parity: not compared here, the bundle has no %s", ONNX_FILE)
         return False
     bundle = Bundle.load(bundle_uri, engine="onnx")  # which compares

@@ -10,7 +10,7 @@ import pytest
 from nasflow.core.provenance import LOCK_VARIABLE, provenance
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-IMAGES = ("beam", "beam-sdk", "trainer", "trainer-gpu", "ops", "server")
+IMAGES = ("beam", "beam-sdk", "trainer", "trainer-gpu", "ops", "server", "server-tf")
 
 
 def _instructions() -> list[tuple[str, str]]:

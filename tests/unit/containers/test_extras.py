@@ -19,7 +19,8 @@ WANTED = {
     "all-gpu": STEPS | {"tensorflow", "nvidia-cudnn-cu12", "apache-beam", "kserve", "kfp", "kfp-kubernetes", "docker"},
     "trainer": STEPS | {"tensorflow-cpu"},
     "gpu": STEPS | {"tensorflow", "nvidia-cudnn-cu12"},
-    "server": {"kserve", "tensorflow-cpu", "pillow"},
+    "server": {"kserve", "onnxruntime", "pillow", "orjson", "kubernetes"},
+    "server-tf": {"kserve", "onnxruntime", "tensorflow-cpu", "pillow"},
     "beam": {"apache-beam", "pillow", "scikit-learn"},
     "dataflow": {"apache-beam", "google-apitools", "pillow", "pip"},
     "kfp": {"kfp"},
@@ -28,13 +29,13 @@ WANTED = {
 ONLY_IN = {
     "apache-beam": {"all", "all-gpu", "beam", "dataflow"},
     "google-apitools": {"dataflow"},
-    "kserve": {"all", "all-gpu", "server"},
+    "kserve": {"all", "all-gpu", "server", "server-tf"},
     "docker": {"all", "all-gpu"},
     "mlflow-skinny": {"all", "all-gpu", "registries"},
     "kfp-kubernetes": {"all", "all-gpu"},
     "nvidia-cudnn-cu12": {"all-gpu", "gpu"},
     "tensorflow": {"all-gpu", "gpu"},
-    "tensorflow-cpu": {"all", "trainer", "server"},
+    "tensorflow-cpu": {"all", "trainer", "server-tf"},
 }
 
 

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from tests.unit.deploy.fake_kserve import FakeCluster
 
 from nasflow.core.artifacts import External
+from nasflow.core.version import VERSION
 from nasflow.deploy import crd
 from nasflow.deploy.cluster import KubernetesCluster
 from nasflow.registry._base import Draft
@@ -43,6 +44,24 @@ def test_a_manifest_is_printed(registry, model):
     (container,) = service["spec"]["predictor"]["containers"]
     assert container["env"][0] == {"name": "STORAGE_URI", "value": "gs://b/iris/1"}
     assert registry.get("iris").bundle_digest in container["args"]
+
+
+@pytest.mark.parametrize(
+    ("files", "image"), [(("golden.json",), "server-tf"), (("golden.json", "network.onnx"), "server")]
+)
+def test_the_image_is_chosen_by_what_the_bundle_needs(tmp_path, files, image):
+    """`server` has ONNX Runtime alone; without network.onnx the SavedModel serves, which takes TensorFlow."""
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "golden.json").write_text(json.dumps({"rows": [{"x": 1}], "labels": [1], "predictions": [1.0]}))
+    (bundle / "network.onnx").write_bytes(b"a network")
+    store = FileRegistry(str(tmp_path / "registry"))
+    store.register("iris", Draft(bundle_uri=str(bundle), files={n: External.of(str(bundle / n)) for n in files}))
+    for more, expected in (((), f"nasflow/{image}:{VERSION}"), (("--set", "image=mine/server:7"), "mine/server:7")):
+        done = call(store, "iris@1", "--target", "manifest", "--set", STORED, *more)
+        assert done.exit_code == 0, done.output
+        (container,) = yaml.safe_load(done.stdout)["spec"]["predictor"]["containers"]
+        assert container["image"] == expected
 
 
 def test_a_manifest_is_written_with_the_files_settings(registry, tmp_path):

@@ -48,7 +48,8 @@ class DeploySection(Section):
     """Where the cluster finds the bundle: `gs://…`, `s3://…`, `pvc://CLAIM/path`; `{name}`, `{version}` are filled in.
     Left out: the registry's copy, which must then be on `gs://`."""
     image: str | None = None
-    """The server's image; left out: `PREFIX/server:VERSION`, with `resources.image_prefix`."""
+    """The server's image; left out, with `resources.image_prefix`: `PREFIX/server:VERSION` (ONNX Runtime alone) for a
+    model that could be exported to ONNX, else `PREFIX/server-tf:VERSION` (TensorFlow for CPUs, too)."""
     namespace: Name | None = None
     """The InferenceService's namespace; left out: that of the pod, or of kubectl's context."""
     mode: Literal["standard", "knative"] = "standard"
@@ -84,7 +85,7 @@ class DeploySection(Section):
     memory: str = "2Gi"
     """Memory request and limit of a pod."""
     accelerator: AcceleratorSection | None = None
-    """GPUs of a pod. Our server's image has TensorFlow for CPUs: name an `image` that has CUDA."""
+    """GPUs of a pod. Our servers' images compute on CPUs: name an `image` that has CUDA."""
 
     @model_validator(mode="after")
     def _can_be_deployed(self) -> Self:
@@ -95,5 +96,5 @@ class DeploySection(Section):
         if self.runtime == "tensorflow" and self.target == "kserve":
             raise ValueError("runtime tensorflow needs target manifest: a canary is judged by our server's metrics")
         if self.accelerator and self.runtime == "nasflow" and self.image is None:
-            raise ValueError("accelerator needs image: the server's own image has TensorFlow for CPUs only")
+            raise ValueError("accelerator needs image: the servers' own images compute on CPUs only")
         return self

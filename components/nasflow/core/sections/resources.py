@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from nasflow.core.sections._base import Section
 from nasflow.core.version import VERSION
 
-IMAGES = ("beam", "trainer", "trainer-gpu", "ops", "server")
+IMAGES = ("beam", "trainer", "trainer-gpu", "ops", "server", "server-tf")
 """Short names of the images that `containers/Dockerfile` makes."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -44,8 +44,8 @@ class ResourcesSection(Section):
     image_prefix: str = "nasflow"
     """Registry and folder of the images: `PREFIX/trainer:VERSION`."""
     image_digests: dict[str, Digest] = Field(default_factory=dict)
-    """Pins images: by short name (`beam`, `trainer`, `trainer-gpu`, `ops`, `server`) the registry's `sha256:…`. Those
-    that are named run as `PREFIX/trainer@sha256:…`, whatever the tag points at by then."""
+    """Pins images: by short name (`beam`, `trainer`, `trainer-gpu`, `ops`, `server`, `server-tf`) the registry's
+    `sha256:…`. Those that are named run as `PREFIX/trainer@sha256:…`, whatever the tag points at by then."""
     service_account: str | None = None
     """Kubernetes service account of the run."""
     account_per_step: bool = False
