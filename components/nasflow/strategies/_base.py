@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal, Protocol
 import numpy as np
 from pydantic import Field
 
-from nasflow.spaces.parameters import Parameter
+from nasflow.spaces.parameters import Parameter, Value
 
 Status = Literal["completed", "failed", "infeasible"]
 Came = Literal["strategy", "supernet"]
+Key = tuple[tuple[str, Value], ...]
+"""Of a point: `nasflow.spaces.parameters.key`."""
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -129,9 +131,14 @@ class Trace:
 
 def ranked(history: Iterable[Result]) -> list[Result]:
     """The completed results that have a score, best first; the earlier one first where scores are equal."""
-    scored = [result for result in history if result.status == "completed" and result.score is not None]
-    return sorted(scored, key=_descending)
+    return sorted(filter(is_scored, history), key=descending)
 
 
-def _descending(result: Result) -> float:
+def is_scored(result: Result) -> bool:
+    """Whether it completed and has a score."""
+    return result.status == "completed" and result.score is not None
+
+
+def descending(result: Result) -> float:
+    """What orders results best first; those without a score come last."""
     return -result.score if result.score is not None else float("inf")

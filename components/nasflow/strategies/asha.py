@@ -1,16 +1,18 @@
 """Asynchronous successive halving: many short trials, ever longer ones for the best of them."""
 
+import bisect
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from nasflow.spaces.parameters import Parameter, key
-from nasflow.strategies._base import Positive, Result, Suggestion, from_study, ranked
+from nasflow.strategies._base import Key, Positive, Result, Suggestion, descending, from_study, is_scored
 from nasflow.strategies.novelty import Novelty
+from nasflow.strategies.remembered import remembered
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +59,13 @@ class Asha:
         rng: np.random.Generator,
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
-        ladder = self.open_rungs(history)
-        reached = {epochs: self._at(epochs, history) for epochs in ladder}
+        ladder, rungs = self.open_rungs(history), Rungs.of(history, self.epochs)
         found: list[Suggestion] = []
         for below, above in reversed(list(itertools.pairwise(ladder))):
-            order = ranked(reached[below])
-            promoted = {key(result.values) for result in reached[above]}
-            for result in order[: len(order) // self.factor]:
-                if len(found) < n and key(result.values) not in promoted:
-                    found.append(self._promoted(result, above))
-                    promoted.add(key(result.values))
+            for result in rungs.top(below, self.factor, above):
+                if len(found) == n:
+                    break
+                found.append(self._promoted(result, above))
         novelty = Novelty(parameters, history, rng)
         fresh = novelty.many(n - len(found), novelty.random)
         return [*found, *(Suggestion(v, epochs=ladder[0], horizon=self._horizon(v)) for v in fresh)]
@@ -104,6 +103,47 @@ class Asha:
         """Epochs of the rungs that points are promoted to, the lowest first: all of them, whatever was found."""
         return self.ladder()
 
-    def _at(self, epochs: int, history: Sequence[Result]) -> list[Result]:
-        """What was trained for so many epochs, or was to be and failed; without a word on epochs: for all."""
-        return [result for result in history if (result.granted or self.epochs) == epochs]
+
+class Rungs:
+    """What was trained, or was to be and failed, by the epochs that it was granted."""
+
+    def __init__(self, epochs: int) -> None:
+        """`epochs`: of a trial that was granted no number of them."""
+        self._epochs = epochs
+        self._numbers: dict[Key, int] = {}
+        self._points: dict[int, set[int]] = {}
+        """In each rung."""
+        self._orders: dict[int, list[tuple[float, int, int, Result]]] = {}
+        """Of each rung those with a score, best first, the earlier one first among equals: (−score, place in the
+        history, number of the point, result)."""
+        self._count = 0
+
+    @classmethod
+    def of(cls, history: Sequence[Result], epochs: int) -> "Rungs":
+        """The whole history; `epochs` as above."""
+        return remembered(history, (cls, epochs), lambda: cls(epochs), cls.add)
+
+    def add(self, result: Result) -> None:
+        """The next trial that has ended."""
+        number = self._numbers.setdefault(key(result.values), len(self._numbers))
+        granted = result.granted or self._epochs
+        self._points.setdefault(granted, set()).add(number)
+        self._count += 1
+        if is_scored(result):
+            bisect.insort(self._orders.setdefault(granted, []), (descending(result), self._count, number, result))
+
+    def order(self, epochs: int) -> list[Result]:
+        """Of a rung those with a score, best first."""
+        return [entry[3] for entry in self._orders.get(epochs, ())]
+
+    def top(self, epochs: int, factor: int, above: int) -> Iterator[Result]:
+        """Of the best 1/`factor` of a rung those that never came to the rung `above`, best first."""
+        order, seen = self._orders.get(epochs, []), set(self._points.get(above, ()))
+        for _, _, number, result in itertools.islice(order, len(order) // factor):
+            if number not in seen:
+                seen.add(number)
+                yield result
+
+    def has(self, epochs: int, result: Result) -> bool:
+        """Whether a result's point came to a rung."""
+        return self._numbers.get(key(result.values), -1) in self._points.get(epochs, ())

@@ -15,9 +15,10 @@ from pydantic import Field
 
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Parameter
-from nasflow.strategies._base import Result, Share, Suggestion, from_study, ranked
+from nasflow.strategies._base import Result, Share, Suggestion, from_study
 from nasflow.strategies.evolution import RegularizedEvolution
 from nasflow.strategies.novelty import Novelty
+from nasflow.strategies.remembered import best_first, scored
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +54,8 @@ class Auto:
             if not starts:
                 return novelty.many(n, novelty.random)
             return novelty.many(n, lambda: _changed(parameters, starts[int(rng.integers(len(starts)))], rng))
-        elites = ranked(history)[: self.evolution.population]
-        searched = sum(result.same_as is None for result in ranked(history)) - len(presets)
+        elites = best_first(history)[: self.evolution.population]
+        searched = sum(result.same_as is None for result in scored(history)) - len(presets)
 
         def draw() -> Suggestion:
             chance = rng.random()
@@ -68,7 +69,7 @@ class Auto:
 
     def incumbent(self, presets: Sequence[Mapping[str, Any]], history: Sequence[Result]) -> Result | None:
         """The best result, a preset where it is not beaten by more than `tie`; None where nothing has completed."""
-        order = ranked(history)
+        order = best_first(history)
         if not order:
             return None
         keys = {space.key(preset) for preset in presets}

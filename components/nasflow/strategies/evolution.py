@@ -11,6 +11,7 @@ from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Parameter
 from nasflow.strategies._base import Positive, Result, Share, Suggestion, ranked
 from nasflow.strategies.novelty import Novelty
+from nasflow.strategies.remembered import scored
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +42,10 @@ class RegularizedEvolution:
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
         novelty = Novelty(parameters, history, rng)
-        scored = [result for result in history if result.status == "completed" and result.score is not None]
-        if len(scored) < self.population:
+        done = scored(history)
+        if len(done) < self.population:
             return novelty.many(n, novelty.random)
-        alive = scored[-self.population :]
+        alive = done[-self.population :]
         return novelty.many(n, lambda: self.child(parameters, alive, rng))
 
     def child(self, parameters: tuple[Parameter, ...], alive: Sequence[Result], rng: np.random.Generator) -> Suggestion:

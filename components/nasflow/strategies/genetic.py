@@ -10,6 +10,7 @@ from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Parameter
 from nasflow.strategies._base import Positive, Result, Share, Suggestion, ranked
 from nasflow.strategies.novelty import Novelty
+from nasflow.strategies.remembered import best_first, scored
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +46,12 @@ class Genetic:
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
         novelty = Novelty(parameters, history, rng)
-        scored = [result for result in history if result.status == "completed" and result.score is not None]
-        generation = len(scored) // self.population
+        done = scored(history)
+        generation = len(done) // self.population
         if generation == 0:
             return novelty.many(n, novelty.random)
-        before = scored[(generation - 1) * self.population : generation * self.population]
-        elites = ranked(scored)[: self.elites]
+        before = done[(generation - 1) * self.population : generation * self.population]
+        elites = best_first(history)[: self.elites]
         alive = list({result.trial_id: result for result in (*elites, *before)}.values())
         return novelty.many(n, lambda: self.child(parameters, alive, rng))
 

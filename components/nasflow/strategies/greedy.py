@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from nasflow.spaces.parameters import Parameter, is_active, key
-from nasflow.strategies._base import Result, Suggestion
-from nasflow.strategies.neighbourhood import Key, Tried, completed, levels
+from nasflow.strategies._base import Key, Result, Suggestion
+from nasflow.strategies.neighbourhood import Tried, completed, levels
 from nasflow.strategies.novelty import Novelty
 
 
@@ -38,7 +38,7 @@ class GreedySearch:
         rng: np.random.Generator,
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
-        novelty, tried = Novelty(parameters, history, rng), Tried(history)
+        novelty, tried = Novelty(parameters, history, rng), Tried.of(history)
         visited: set[Key] = set()
         found: list[Suggestion] = []
         for start in tried.starts(presets):

@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from nasflow.spaces.parameters import Parameter, active, key
-from nasflow.strategies._base import Result, Suggestion
-from nasflow.strategies.neighbourhood import Key, Tried, completed, steps
+from nasflow.strategies._base import Key, Result, Suggestion
+from nasflow.strategies.neighbourhood import Tried, completed, steps
 from nasflow.strategies.novelty import Novelty
+from nasflow.strategies.remembered import remembered
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +41,17 @@ class HillClimb:
         rng: np.random.Generator,
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
-        novelty, tried = Novelty(parameters, history, rng), Tried(history)
+        novelty, tried = Novelty(parameters, history, rng), Tried.of(history)
+        known = self._known(parameters, presets, history)
         visited: set[Key] = set()
         found: list[Suggestion] = []
         for start in tried.order if self.first else tried.starts(presets):
             current: Key | None = start
             while current is not None and current not in visited:
                 visited.add(current)
-                near = self.neighbours(parameters, dict(current), presets)
+                if current not in known:
+                    known[current] = self.neighbours(parameters, dict(current), presets)
+                near = known[current]
                 following = self._move(tried, current, near)
                 if following is None:
                     untried = [key for key in near if key not in tried.results]
@@ -70,6 +74,13 @@ class HillClimb:
             for parameter in active(parameters, values)
             for value in steps(parameter, values[parameter.name], self.step)
         ]
+
+    def _known(
+        self, parameters: tuple[Parameter, ...], presets: Sequence[Mapping[str, Any]], history: Sequence[Result]
+    ) -> dict[Key, list[Key]]:
+        """Neighbours by point, as far as a climb has asked for them. Whoever adds some adds what is always true."""
+        name = (HillClimb, self.step, parameters, tuple(key(preset) for preset in presets))
+        return remembered(history, name, dict[Key, list[Key]], lambda known, result: None)
 
     def _move(self, tried: Tried, current: Key, near: Sequence[Key]) -> Key | None:
         """Where the climb went from `current`, as far as is known; None: nowhere yet, or never."""

@@ -5,9 +5,8 @@ from typing import Any
 
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Choice, Parameter, Value
-from nasflow.strategies._base import Result
-
-Key = tuple[tuple[str, Value], ...]
+from nasflow.strategies._base import Key, Result
+from nasflow.strategies.remembered import remembered
 
 _WHOLE = 8
 """Integers with at most so many values are taken whole."""
@@ -59,14 +58,23 @@ def completed(
 class Tried:
     """The history as a map: where the point was tried, and how good it was."""
 
-    def __init__(self, history: Sequence[Result]) -> None:
+    def __init__(self) -> None:
         self.results: dict[Key, Result] = {}
         self.place: dict[Key, int] = {}
-        for number, result in enumerate(history):
-            key = space.key(result.values)
-            if key not in self.results or _score(result) > _score(self.results[key]):
-                self.results[key] = result
-            self.place.setdefault(key, number)
+        self._number = 0
+
+    @classmethod
+    def of(cls, history: Sequence[Result]) -> "Tried":
+        """The whole history."""
+        return remembered(history, "tried", cls, cls.add)
+
+    def add(self, result: Result) -> None:
+        """The next trial that has ended."""
+        key = space.key(result.values)
+        if key not in self.results or _score(result) > _score(self.results[key]):
+            self.results[key] = result
+        self.place.setdefault(key, self._number)
+        self._number += 1
 
     def score(self, key: Key) -> float:
         """Minus infinity where the point was not tried, failed or broke a limit."""

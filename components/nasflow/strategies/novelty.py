@@ -8,7 +8,8 @@ import numpy as np
 
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Choice, Integer, Parameter
-from nasflow.strategies._base import Result, Suggestion
+from nasflow.strategies._base import Key, Result, Suggestion
+from nasflow.strategies.remembered import points, remembered
 
 _TRIES = 50
 _ENUMERATED = 20_000
@@ -24,7 +25,9 @@ class Novelty:
     def __init__(self, parameters: tuple[Parameter, ...], history: Sequence[Result], rng: np.random.Generator) -> None:
         self._parameters = parameters
         self._rng = rng
-        self._seen = {space.key(result.values) for result in history}
+        self._history = history
+        self._tried = points(history)
+        self._taken: set[Key] = set()
 
     def first(self, draw: Callable[[], Suggestion]) -> Suggestion | None:
         """The first new point among some draws of `draw`, else of random ones, else any; None: there is none."""
@@ -36,7 +39,7 @@ class Novelty:
                     break
                 if self.take(suggestion):
                     return suggestion
-        left = [values for values in every_point(self._parameters, limit=_ENUMERATED) if self.is_new(values)]
+        left = [values for point, values in self._left().items() if point not in self._taken]
         if not left:
             return None
         suggestion = Suggestion(left[int(self._rng.integers(len(left)))])
@@ -56,13 +59,25 @@ class Novelty:
 
     def is_new(self, values: Mapping[str, Any]) -> bool:
         """Whether the point was neither tried nor taken."""
-        return space.key(values) not in self._seen
+        point = space.key(values)
+        return point not in self._tried and point not in self._taken
 
     def take(self, values: Mapping[str, Any]) -> bool:
         """Whether the point is new; from now on it is not."""
         new = self.is_new(values)
-        self._seen.add(space.key(values))
+        self._taken.add(space.key(values))
         return new
+
+    def _left(self) -> dict[Key, dict[str, Any]]:
+        """What of a small space was not tried: gone through when drawing fails for the first time, then shrinking."""
+
+        def whole() -> dict[Key, dict[str, Any]]:
+            return {space.key(values): values for values in every_point(self._parameters, limit=_ENUMERATED)}
+
+        def without(left: dict[Key, dict[str, Any]], result: Result) -> None:
+            left.pop(space.key(result.values), None)
+
+        return remembered(self._history, ("left", self._parameters), whole, without)
 
 
 def can_be_listed(parameters: tuple[Parameter, ...]) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from nasflow.spaces.parameters import Parameter, key
-from nasflow.strategies._base import Result, Suggestion, ranked
-from nasflow.strategies.asha import Asha
+from nasflow.strategies._base import Result, Suggestion, is_scored, ranked
+from nasflow.strategies.asha import Asha, Rungs
+from nasflow.strategies.remembered import remembered
 
 _PERCENTILE = 90.0
 
@@ -48,31 +49,43 @@ class Pasha(Asha):
     def open_rungs(self, history: Sequence[Result]) -> tuple[int, ...]:
         """Epochs of the rungs that points are promoted to by now, the lowest first."""
         ladder = self.ladder()
-        top, epsilon = min(1, len(ladder) - 1), 0.0
-        rungs: dict[int, list[Result]] = {epochs: [] for epochs in ladder}
-        noise: list[float] = []
-        for result in history:
-            epochs = result.granted or self.epochs
-            if top == len(ladder) - 1:
-                break
-            if epochs not in rungs or result.status != "completed" or result.score is None:
-                continue
-            if epochs == ladder[top]:
-                noise += [gap for other in rungs[epochs] if (gap := crossed_twice(result, other)) is not None]
-                epsilon = float(np.percentile(noise, _PERCENTILE)) if noise else epsilon
-            rungs[epochs].append(result)
-            if epochs == ladder[top] and not agree(rungs[epochs], rungs[ladder[top - 1]], epsilon):
-                top, noise = top + 1, []
-        return ladder[: top + 1]
+        opening = remembered(history, (_Opening, ladder), lambda: _Opening(ladder), _Opening.add)
+        return ladder[: opening.top + 1]
 
     def _whole(self, history: Sequence[Result]) -> list[Suggestion]:
         """The best of the highest open rung, where that is not the last one and it had no whole trial yet."""
-        highest = self.open_rungs(history)[-1]
-        order = ranked(self._at(highest, history))
-        if highest == self.epochs or len(order) < self.factor:
+        highest, rungs = self.open_rungs(history)[-1], Rungs.of(history, self.epochs)
+        if highest == self.epochs:
             return []
-        known = {key(result.values) for result in self._at(self.epochs, history)}
-        return [] if key(order[0].values) in known else [self._promoted(order[0], self.epochs)]
+        order = rungs.order(highest)
+        if len(order) < self.factor or rungs.has(self.epochs, order[0]):
+            return []
+        return [self._promoted(order[0], self.epochs)]
+
+
+class _Opening:
+    """Which rung is the highest open one, result by result."""
+
+    def __init__(self, ladder: tuple[int, ...]) -> None:
+        self.top = min(1, len(ladder) - 1)
+        """Its place in the ladder."""
+        self._ladder, self._epsilon = ladder, 0.0
+        self._rungs: dict[int, list[Result]] = {epochs: [] for epochs in ladder}
+        self._noise: list[float] = []
+
+    def add(self, result: Result) -> None:
+        """The next trial that has ended."""
+        ladder, rungs = self._ladder, self._rungs
+        epochs = result.granted or ladder[-1]
+        if self.top == len(ladder) - 1 or epochs not in rungs or not is_scored(result):
+            return
+        highest = epochs == ladder[self.top]
+        if highest:
+            self._noise += [gap for other in rungs[epochs] if (gap := crossed_twice(result, other)) is not None]
+            self._epsilon = float(np.percentile(self._noise, _PERCENTILE)) if self._noise else self._epsilon
+        rungs[epochs].append(result)
+        if highest and not agree(rungs[epochs], rungs[ladder[self.top - 1]], self._epsilon):
+            self.top, self._noise = self.top + 1, []
 
 
 def agree(top: Sequence[Result], below: Sequence[Result], epsilon: float) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import typing
 from collections.abc import Mapping, Sequence
@@ -115,12 +116,18 @@ def _ours(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> S
     if problems := _unknown(kind, settings, "search.settings", name):
         raise SpecError(problems)
     try:
-        strategy: Strategy = TypeAdapter(kind).validate_python(dict(settings))
+        strategy: Strategy = _reader(name).validate_python(dict(settings))
     except ValidationError as error:
         raise SpecError([_describe(details) for details in error.errors()]) from error
     wanted = {field.name for field in dataclasses.fields(kind) if field.metadata.get("study")}
     facts = {fact: value for fact, value in study.items() if fact in wanted}
     return dataclasses.replace(strategy, **facts) if facts else strategy  # type: ignore[type-var]  # a dataclass
+
+
+@functools.cache
+def _reader(name: str) -> TypeAdapter[Any]:
+    """Making one takes milliseconds."""
+    return TypeAdapter(STRATEGIES[name])
 
 
 def _unknown(kind: type[Any], settings: Mapping[str, Any], place: str, name: str) -> list[str]:

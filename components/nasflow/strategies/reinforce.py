@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Choice, Parameter
 from nasflow.strategies._base import Positive, Result, Share, Suggestion, Trace
 from nasflow.strategies.novelty import Novelty
+from nasflow.strategies.remembered import remembered
 
 _CLIP = 3.0
 
@@ -26,7 +27,7 @@ class Reinforce:
     an LSTM of 35 hidden units, which needs thousands of trials to learn anything; scores are divided by their standard
     deviation so far, so that the rate means the same for every metric; real-valued parameters are cut into bins.
 
-    The policy is not saved: it is trained again on the whole history at each call, which takes milliseconds. A trial
+    The policy is not saved: it is what the whole history makes of it (`nasflow.strategies.remembered`). A trial
     that failed or broke a limit is rewarded as the worst one so far. Presets are learned from like any other point.
     """
 
@@ -54,44 +55,53 @@ class Reinforce:
 
     def policy(self, parameters: tuple[Parameter, ...], history: Sequence[Result]) -> "Policy":
         """The controller after the whole history."""
-        policy = Policy(parameters, self.bins)
-        for _ in self._learn(policy, history):
-            pass
-        return policy
+
+        def start() -> _Learner:
+            return _Learner(self, Policy(parameters, self.bins))
+
+        return remembered(history, (self, parameters), start, _Learner.add).policy
 
     def view(self, parameters: tuple[Parameter, ...], history: Sequence[Result]) -> list[Trace]:
         """How certain the controller has become."""
-        policy = Policy(parameters, self.bins)
-        values = tuple(policy.entropy() for _ in self._learn(policy, history))
+        learner = _Learner(self, Policy(parameters, self.bins))
+        values = tuple(learner.policy.entropy() for result in history if learner.add(result))
         told = (
             "the mean entropy of the controller's softmaxes, 1 where every value is as likely as the others, 0 where "
             "it has made up its mind. If it falls to 0 early, raise settings.entropy or lower settings.rate."
         )
         return [Trace(name="Controller entropy", told=told, values=values)] if values else []
 
-    def _learn(self, policy: "Policy", history: Sequence[Result]) -> Iterator[None]:
-        """Trains the policy; stops for a moment after each result that it has learnt from."""
-        scores: list[float] = []
-        mean, average, squares = 0.0, 0.0, 0.0
-        for result in history:
-            if result.status == "completed" and result.score is not None:
-                reward = result.score
-            elif scores:
-                reward = min(scores)
-            else:
-                continue
-            if not scores:
-                average = reward
-            scores.append(reward)
-            delta = reward - mean  # Welford: the standard deviation of the rewards so far
-            mean += delta / len(scores)
-            squares += delta * (reward - mean)
-            deviation = (squares / len(scores)) ** 0.5
-            if deviation > 0:
-                advantage = min(max((reward - average) / deviation, -_CLIP), _CLIP)
-                policy.learn(result.values, rate=self.rate, advantage=advantage, entropy=self.entropy)
-            average = self.baseline * average + (1 - self.baseline) * reward
-            yield
+
+class _Learner:
+    """Trains a policy, one result after the other."""
+
+    def __init__(self, settings: Reinforce, policy: "Policy") -> None:
+        self.policy, self._settings = policy, settings
+        self._count, self._worst = 0, math.inf
+        self._mean, self._average, self._squares = 0.0, 0.0, 0.0
+
+    def add(self, result: Result) -> bool:
+        """Whether something could be learnt from the result."""
+        if result.status == "completed" and result.score is not None:
+            reward = result.score
+        elif self._count:
+            reward = self._worst
+        else:
+            return False
+        if not self._count:
+            self._average = reward
+        self._count += 1
+        self._worst = min(self._worst, reward)
+        delta = reward - self._mean  # Welford: the standard deviation of the rewards so far
+        self._mean += delta / self._count
+        self._squares += delta * (reward - self._mean)
+        deviation = (self._squares / self._count) ** 0.5
+        settings = self._settings
+        if deviation > 0:
+            advantage = min(max((reward - self._average) / deviation, -_CLIP), _CLIP)
+            self.policy.learn(result.values, rate=settings.rate, advantage=advantage, entropy=settings.entropy)
+        self._average = settings.baseline * self._average + (1 - settings.baseline) * reward
+        return True
 
 
 class Policy:

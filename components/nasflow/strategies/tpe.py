@@ -1,7 +1,9 @@
 """The tree-structured Parzen estimator."""
 
+import bisect
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -11,9 +13,10 @@ from pydantic import Field
 
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Choice, Parameter, Value
-from nasflow.strategies._base import Positive, Result, Suggestion, ranked
+from nasflow.strategies._base import Positive, Result, Suggestion
 from nasflow.strategies.neighbourhood import levels
 from nasflow.strategies.novelty import Novelty
+from nasflow.strategies.remembered import best_first, remembered
 
 _FEW = 10
 """Integers with at most so many values are counted, not smoothed."""
@@ -54,14 +57,18 @@ class TreeParzen:
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
         novelty = Novelty(parameters, history, rng)
-        order = ranked(history)
+        order = best_first(history)
         if len(order) < self.startup:
             return novelty.many(n, novelty.random)
         cut = min(_MOST_GOOD, math.ceil(self.gamma * len(order)))
         good = order[:cut]
-        kept = {result.trial_id for result in good}
-        rest = [result for result in history if result.trial_id not in kept]
-        pairs = {parameter.name: self._estimates(parameter, good, rest) for parameter in parameters}
+        below, every = _Columns(parameters), _Columns.of(parameters, history)
+        for result in good:
+            below.add(result)
+        pairs = {
+            p.name: (self._density(p, below.of_one(p)), self._density(p, every.of_one(p, less=below)))
+            for p in parameters
+        }
         draws = self.candidates * 2
 
         def draw() -> Suggestion:
@@ -90,24 +97,51 @@ class TreeParzen:
             draws = self.candidates * 2
         return found
 
-    def _estimates(
-        self, parameter: Parameter, good: Sequence[Result], rest: Sequence[Result]
-    ) -> "tuple[_Density, _Density]":
+    def _density(self, parameter: Parameter, seen: "Counter[Value] | list[float]") -> "_Density":
+        if isinstance(seen, Counter):
+            return _Counted(levels(parameter, _FEW), seen, self.prior)
+        return _Parzen(parameter, seen, self.prior)
+
+
+class _Columns:
+    """Of each parameter, over the results in which it was active: how often it had each value; of one that is smoothed
+    the places on its scale, sorted."""
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        self._smoothed = {p.name: p for p in parameters if not isinstance(p, Choice) and (p.count or math.inf) > _FEW}
+        self._counts: dict[str, Counter[Value]] = {parameter.name: Counter() for parameter in parameters}
+        self._places: dict[str, list[float]] = {name: [] for name in self._smoothed}
+
+    @classmethod
+    def of(cls, parameters: tuple[Parameter, ...], history: Sequence[Result]) -> "_Columns":
+        """The whole history, whatever became of its trials."""
+        return remembered(history, (cls, parameters), lambda: cls(parameters), cls.add)
+
+    def add(self, result: Result) -> None:
+        """One more result."""
+        for name, value in result.values.items():
+            if (smoothed := self._smoothed.get(name)) is not None:
+                bisect.insort(self._places[name], float(smoothed.unit(value)))
+            elif name in self._counts:
+                self._counts[name][value] += 1
+
+    def of_one(self, parameter: Parameter, *, less: "_Columns | None" = None) -> "Counter[Value] | list[float]":
+        """A parameter's, without those of `less`, which are among them."""
         name = parameter.name
-        below = [result.values[name] for result in good if name in result.values]
-        above = [result.values[name] for result in rest if name in result.values]
-        if isinstance(parameter, Choice) or (parameter.count is not None and parameter.count <= _FEW):
-            values = levels(parameter, _FEW)
-            return _Counted(values, below, self.prior), _Counted(values, above, self.prior)
-        return _Parzen(parameter, below, self.prior), _Parzen(parameter, above, self.prior)
+        if name not in self._smoothed:
+            return self._counts[name] if less is None else self._counts[name] - less._counts[name]
+        left = list(self._places[name])
+        for place in less._places[name] if less is not None else ():
+            del left[bisect.bisect_left(left, place)]
+        return left
 
 
 class _Counted:
     """A categorical distribution: how often each value was seen, and the prior."""
 
-    def __init__(self, values: Sequence[Value], seen: Sequence[Value], prior: float) -> None:
+    def __init__(self, values: Sequence[Value], seen: Counter[Value], prior: float) -> None:
         self._values = values
-        counts = np.array([sum(value == other for other in seen) for value in values], dtype=np.float64)
+        counts = np.array([seen[value] for value in values], dtype=np.float64)
         self._probabilities: NDArray[np.float64] = (counts + prior / len(values)) / (counts.sum() + prior)
 
     def draw(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -127,9 +161,9 @@ class _Parzen:
     As in the paper, each one's width is the distance to its farther neighbour, between 1/min(100, n + 1) and 1.
     """
 
-    def __init__(self, parameter: Parameter, seen: Sequence[Value], prior: float) -> None:
+    def __init__(self, parameter: Parameter, seen: Sequence[float], prior: float) -> None:
         self._parameter = parameter
-        self._means = np.sort(np.array([parameter.unit(value) for value in seen], dtype=np.float64))
+        self._means = np.array(seen, dtype=np.float64)
         gaps = np.diff(np.concatenate([[0.0], self._means, [1.0]]))
         least = 1 / min(100, len(seen) + 1)
         self._widths = np.clip(np.maximum(gaps[:-1], gaps[1:]), least, 1.0) if len(seen) else np.empty(0)

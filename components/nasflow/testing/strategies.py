@@ -1,5 +1,6 @@
 """What every strategy must do."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,6 +91,14 @@ class StrategyConformance:
     def test_resumed_study_equals_the_uninterrupted_one(self) -> None:
         whole = self.run(24)
         assert self.run(24, history=self.run(9)) == whole
+
+    def test_suggests_the_same_to_who_asks_for_the_first_time(self) -> None:
+        """A strategy may go on with what it made of a history before (`nasflow.strategies.remembered`): that must save
+        time and change nothing."""
+        history = self.run(25)
+        for count in range(len(self.presets()), 25, 3):
+            unknown = [dataclasses.replace(result) for result in history[:count]]
+            assert self.result(count, self.ask(unknown)[0]) == history[count]
 
     def test_small_space_is_searched_to_its_last_point_and_then_exhausted(self) -> None:
         parameters = self.parameters()[:4]  # plain: 3 widths; deep: 3 × (depth 1, 2, and 3, 4 with two joins) = 18

@@ -4,9 +4,9 @@
     .venv/bin/python -m tests.benchmarks.nasbench_digits.compare --only evolution tpe --seeds 20
     .venv/bin/python -m tests.benchmarks.nasbench_digits.compare --first-seed 1000 --runs runs/choosing
 
-What each search returned is kept in RUNS, a file a row of the result; a row whose file is there is not run again unless
-the table is another, so delete those that a change of a strategy concerns. Defaults are chosen on seeds from 1000 on,
-and reported on seeds from 0 on.
+What each search returned is kept in RUNS, a file a row of the result, written now and then: a row goes on where it was
+stopped, unless the table is another, so delete those that a change of a strategy concerns. `--known` runs nothing and
+shows what is there. Defaults are chosen on seeds from 1000 on, and reported on seeds from 0 on.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.benchmarks.nasbench_digits import landscape, peers, replay
+from tests.benchmarks.nasbench_digits import landscape, peers, replay, study
 from tests.benchmarks.nasbench_digits.landscape import EPOCHS, TABLE, Table
 from tests.benchmarks.nasbench_digits.replay import TRAININGS, Run
 
@@ -29,6 +29,8 @@ from nasflow.strategies.registry import STRATEGIES, get_strategy
 
 MARKS = (10, 25, 50, 100, 150)
 CONTROL = "random"
+_WRITTEN = 10.0
+"""CPU-seconds between two writes of a file."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,8 @@ def rows() -> dict[str, Row]:
     """All of them, by the name that the result shows."""
     found = {name: Row(search=_ours(name), seeds=_SEEDS.get(name, 200)) for name in STRATEGIES if name not in _TRAINS}
     found["hyperband"] = Row(search=_keras_tuner("Hyperband", as_nasflow=True))
-    found["bayesian"] = Row(search=_keras_tuner("BayesianOptimization", as_nasflow=True, trainings=50), **_GAUSSIAN)
+    found["bayesian"] = Row(search=lambda table, seed: study.search("bayesian", table, seed), seeds=20)
+    found["predictor, genes alone"] = Row(search=_ours("predictor", graphs=False), seeds=_SEEDS["predictor"])
     presets = landscape.space().presets()
     found |= {f"{name}, presets first": Row(search=_ours(name, presets=presets)) for name in (CONTROL, "auto")}
     found[f"{CONTROL}, each point trained"] = Row(search=_ours(CONTROL, by_identity=False))
@@ -60,18 +63,22 @@ def rows() -> dict[str, Row]:
     return found
 
 
-_SEEDS: Mapping[str, int] = {"predictor": 20, "hybrid": 40, "asha": 50, "pasha": 10, "reinforce": 100}
+_SEEDS: Mapping[str, int] = {"predictor": 50, "hybrid": 100}
 _TRAINS = ("differentiable",)
 """Cannot be replayed: it trains a network of its own."""
-_GAUSSIAN: Mapping[str, Any] = {"seeds": 5, "trainings": 50}
+_GAUSSIAN: Mapping[str, Any] = {"seeds": 20, "trainings": 50}
 """Keras Tuner's Gaussian process takes seconds a suggestion."""
 
 
-def _ours(name: str, **settings: Any) -> Callable[[Table, int], Run]:
+def _ours(name: str, *, graphs: bool = True, **settings: Any) -> Callable[[Table, int], Run]:
     def search(table: Table, seed: int) -> Run:
         # `continue` is what the table can answer: all trainings have one schedule, over all epochs.
         own = {"promote": "continue"} if name in ("asha", "pasha") else {}
-        return replay.search(get_strategy(name, own, epochs=EPOCHS), table, seed, **settings)
+        facts: dict[str, Any] = {"epochs": EPOCHS}
+        if graphs and name in ("predictor", "hybrid"):  # as a study does
+            known = landscape.graphs()
+            facts["graph"] = lambda values: known[table.row(values)]
+        return replay.search(get_strategy(name, own, **facts), table, seed, **settings)
 
     return search
 
@@ -92,20 +99,28 @@ class Found:
     """Trained, on average."""
 
 
-def runs(name: str, row: Row, table: Table, seeds: Sequence[int], folder: Path) -> Found:
-    """Read from the folder, or made now and kept there."""
+def runs(
+    name: str, row: Row, table: Table, seeds: Sequence[int], folder: Path, *, known_only: bool = False
+) -> Found | None:
+    """Read from the folder, or made now and kept there. None: not known, and not to be made."""
     path = folder / f"{name.replace(' ', '_').replace(',', '')}.json"
     digest = hashlib.sha256(table.validation.tobytes()).hexdigest()[:12]
+    made: list[Mapping[str, Any]] = []
     if path.exists():
         known = json.loads(path.read_text())
         if known["table"] == digest and known["seeds"][: len(seeds)] == list(seeds)[: len(known["seeds"])]:
-            return _found(known["runs"][: len(seeds)])
-    started = time.process_time()
-    made = [dataclasses.asdict(row.search(table, seed)) for seed in seeds]
+            made = known["runs"][: len(seeds)]
+    left = [] if known_only else seeds[len(made) :]
+    started = written = time.process_time()
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"table": digest, "seeds": list(seeds), "runs": made}))
-    print(f"{name}: {len(seeds)} seeds, {time.process_time() - started:.1f} CPU-s", flush=True)
-    return _found(made)
+    for seed in left:
+        made.append(dataclasses.asdict(row.search(table, seed)))
+        if time.process_time() - written > _WRITTEN or seed == seeds[-1]:
+            path.write_text(json.dumps({"table": digest, "seeds": list(seeds)[: len(made)], "runs": made}))
+            written = time.process_time()
+    if left:
+        print(f"{name}: {len(left)} more seeds, {time.process_time() - started:.1f} CPU-s", flush=True)
+    return _found(made) if made else None
 
 
 def _found(made: Sequence[Mapping[str, Any]]) -> Found:
@@ -162,17 +177,21 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=sorted(rows()), metavar="ROW", help="; ".join(rows()))
     parser.add_argument("--seeds", type=int, help="at most so many of each")
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--known", action="store_true", help="run nothing")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md, too")
     parser.add_argument("--optuna", type=Path, default=Path("runs/optuna"), help="where it is installed, if it is not")
     given = parser.parse_args()
     table, every = Table.read(given.table), rows()
     names = list(dict.fromkeys([CONTROL, *(given.only or every)]))
-    if "Optuna TPESampler" in names:
+    if "Optuna TPESampler" in names and not given.known:
         peers.optuna_from(given.optuna)
     found: dict[str, Found] = {}
     for name in names:
         count = min(every[name].seeds, given.seeds or every[name].seeds)
-        found[name] = runs(name, every[name], table, range(given.first_seed, given.first_seed + count), given.runs)
+        seeds = range(given.first_seed, given.first_seed + count)
+        made = runs(name, every[name], table, seeds, given.runs, known_only=given.known)
+        if made is not None:
+            found[name] = made
     lines = ["# Results", "", "Written by `compare.py`; see README.md.", "", *statistics(table)]
     for title, final in (("Test", table.final_test()), ("Validation", table.final_validation())):
         lines += ["", f"## Regret in {title.lower()} accuracy", "", *result(found, final)]

@@ -6,6 +6,7 @@ scikit-learn's digits (1,797 images of 8 × 8 pixels), split by class: 60 % trai
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.spaces.cell import CellSpace
+from nasflow.spaces.encoding import encode
 
 TABLE = Path(__file__).with_name("table.npz")
 OPERATIONS = ("none", "skip", "conv_1x1", "conv_3x3")
@@ -47,6 +49,13 @@ def architectures() -> dict[str, dict[str, Any]]:
     for values in points():
         found.setdefault(known.architecture(values).identity, values)
     return dict(sorted(found.items()))
+
+
+@functools.cache
+def graphs() -> list[dict[str, float]]:
+    """What the `predictor` is told of each architecture's graph, in the order of the table's rows; some seconds."""
+    known = space()
+    return [encode(known.architecture(values), INPUTS, OUTPUT) for values in architectures().values()]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ a shorter one is the beginning of a whole one (one schedule spans all 12) and ca
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from nasflow.spaces.parameters import key
 from nasflow.strategies._base import Result, Strategy, Suggestion
 
 TRAININGS = 150
+_TIMED = 7
+"""Each so many-th suggestion is timed: the clock takes longer than a cheap one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,17 @@ class Trainings:
         self._returned += [self._row] * (spent - len(self._returned))
         return curve
 
+    def knows(self, values: Mapping[str, Any]) -> bool:
+        """Whether a point means something that was trained, however briefly."""
+        return (self.table.row(values) if self._by_identity else key(values)) in self._known
+
+    def ahead(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
+        """The whole curve of what would be trained, which costs nothing: for those who decide where it is cut."""
+        row = self.table.row(values)
+        known = self._known.get(row if self._by_identity else key(values))
+        turn = int(self._times[row]) % SEEDS if known is None else known[1]
+        return self.table.validation[row, self._order[row, turn]].astype(np.float64)
+
     def _judge(self, row: int, score: float, epochs: int) -> None:
         self._number += 1
         mine = (2 * epochs >= EPOCHS, score, -int(self.table.parameters[row]), -self._number)
@@ -114,15 +127,33 @@ def search(
     trainings: int = TRAININGS,
     presets: Sequence[Mapping[str, Any]] = (),
     by_identity: bool = True,
+    stop: Callable[[NDArray[np.float64], Sequence[Result]], int] | None = None,
+    keep: Callable[[int], bool] | None = None,
+    watch: Callable[[int, Result], None] | None = None,
 ) -> Run:
     """One search as a study makes it: presets first, then one suggestion at a time, each with a generator that depends
     on the seed and the number of trials. A suggestion that means a known architecture enters the history with the
-    known scores and costs nothing (`by_identity`)."""
+    known scores and costs nothing (`by_identity`).
+
+    Args:
+        strategy: what is replayed.
+        table: the landscape.
+        seed: of the search.
+        trainings: budget.
+        presets: the first points.
+        by_identity: see `Trainings`.
+        stop: (the whole curve of a new training, the results so far) -> the epochs after which it is stopped; for
+            those that are granted all of them.
+        keep: row -> whether a suggestion is trained that means no known architecture; else it has broken a limit.
+        watch: told of each result, with its row.
+    """
     parameters = landscape.space().parameters()
     trained = Trainings(table, seed, trainings=trainings, by_identity=by_identity)
     history: list[Result] = []
     first: dict[tuple[int, int], str] = {}
     """The trial that trained an architecture, by its row and epochs."""
+    cut: dict[int, int] = {}
+    """Epochs of the trainings that were granted all, by row."""
     waiting, cpu = [dict(preset) for preset in presets], 0.0
     while not trained.over:
         values: Mapping[str, Any]
@@ -130,16 +161,23 @@ def search(
             values = waiting.pop(0)
         else:
             rng = np.random.default_rng([seed, len(history)])
-            started = time.process_time()
+            timed = len(history) % _TIMED == 0
+            started = time.process_time() if timed else 0.0
             found = strategy.suggest(parameters, presets, history, 1, rng)
-            cpu += time.process_time() - started
+            cpu += _TIMED * (time.process_time() - started) if timed else 0.0
             if not found:
                 break
             values = found[0]
         granted = values.epochs if isinstance(values, Suggestion) else None
-        curve = trained.train(values, granted or EPOCHS)
-        trial_id = str(len(history))
-        original = first.setdefault((table.row(values), len(curve)), trial_id) if by_identity else trial_id
+        row, trial_id = table.row(values), str(len(history))
+        if keep is not None and not trained.knows(values) and not keep(row):
+            left_out = Result(trial_id=trial_id, values=dict(values), status="infeasible", score=None, epochs=0)
+            history.append(left_out)
+            continue
+        if granted is None and row not in cut:
+            cut[row] = EPOCHS if stop is None else stop(trained.ahead(values), history)
+        curve = trained.train(values, granted or cut[row])
+        original = first.setdefault((row, len(curve)), trial_id) if by_identity else trial_id
         history.append(
             Result(
                 trial_id=trial_id,
@@ -152,6 +190,8 @@ def search(
                 same_as=None if original == trial_id else original,
             )
         )
+        if watch is not None:
+            watch(row, history[-1])
     return Run(
         returned=trained.returned,
         architectures=trained.architectures,

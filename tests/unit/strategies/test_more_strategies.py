@@ -1,5 +1,7 @@
 """What is particular to each strategy, with numbers derived by hand."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -139,7 +141,7 @@ def test_genetic_crossover_of_probability_one_is_the_second_parent():
 
 def test_tpe_counts_with_a_prior():
     """Seen a, a, b with a prior of 1 over three values: (2 + ⅓, 1 + ⅓, ⅓) / 4."""
-    density = _Counted(("a", "b", "c"), ("a", "a", "b"), 1.0).density(np.array([0.0, 1.0, 2.0]))
+    density = _Counted(("a", "b", "c"), Counter("aab"), 1.0).density(np.array([0.0, 1.0, 2.0]))
     np.testing.assert_allclose(density, [7 / 12, 4 / 12, 1 / 12])
 
 
