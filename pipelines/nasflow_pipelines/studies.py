@@ -12,7 +12,9 @@ from nasflow.core.artifacts import MANIFEST, Search
 from nasflow.core.errors import DocumentError, UserError
 from nasflow.core.storage import is_local, join, local_path, storage_for
 from nasflow.search.about import ABOUT, About
-from nasflow.search.ledger import LEDGER, Ledger, Record
+from nasflow.search.events import Events
+from nasflow.search.ledger import LEDGER, Ledger
+from nasflow.search.record import Record
 from nasflow.search.trials import record_of
 
 State = Literal["finished", "running", "stopped", "unfinished"]
@@ -58,10 +60,10 @@ def _find(folder: str) -> Found:
         if not storage_for(folder).exists(folder):
             raise UserError(f"{folder}: no such file")
         return _unfinished(folder, others=0)
-    ledgers = sorted(_ledgers(folder), key=lambda uri: storage_for(uri).age_seconds(uri))
+    ledgers = sorted(_ledgers(folder), key=lambda uri: Events(uri).age_seconds())
     document = next((uri for uri in (folder, join(folder, "documents", "search")) if _is_document(uri)), None)
     newest = ledgers[0] if ledgers else None
-    if document is not None and (newest is None or _written(document, MANIFEST) <= _written(newest)):
+    if document is not None and (newest is None or _written(document, MANIFEST) <= Events(newest).age_seconds()):
         return _finished(document, others=0)
     if newest is not None:
         return _unfinished(newest, others=len(ledgers) - 1)
@@ -126,7 +128,7 @@ def _state(lock: str) -> State:
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
     """A torn line is nothing to warn of here: the search may be writing it at this moment."""
-    logger = logging.getLogger("nasflow.search.ledger")
+    logger = logging.getLogger("nasflow.search.events")
     before, logger.disabled = logger.disabled, True
     try:
         yield

@@ -13,7 +13,7 @@ from typing import Any
 
 from nasflow.core.errors import UserError
 from nasflow.core.metrics import maximised
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 from nasflow.search.trials import first_line, generations, rung
 from nasflow.search.trials import rows as full_rows
 from nasflow_pipelines.studies import Found

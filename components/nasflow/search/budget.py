@@ -1,5 +1,6 @@
 """When a search ends."""
 
+import bisect
 import dataclasses
 import time
 from collections.abc import Callable
@@ -39,6 +40,9 @@ class Budget:
     """Seconds that running trials have spent and the ledger does not know of yet."""
     _started: float = dataclasses.field(init=False)
     _earlier: float = dataclasses.field(init=False)
+    _read: int = dataclasses.field(init=False, default=0)
+    _epochs: list[float] = dataclasses.field(init=False, default_factory=list)
+    """Seconds of an epoch of each trial that completed, ascending; of the first `_read` that ended."""
 
     def __post_init__(self) -> None:
         """Counts from now, and from what earlier attempts have spent."""
@@ -98,12 +102,11 @@ class Budget:
             return "trials"
         if not self.ledger.trained:
             return None
-        half = self._usual_epoch() * self.epochs / 2
         device: EndReason = "device_hours" if self.section.money is None else "money"
         limits: list[tuple[EndReason, float | None]] = [("hours", self.seconds_left)]
         limits.append((device, self.device_seconds_left))
         for reason, left in limits:
-            if left is not None and (left <= 0 or left < half):
+            if left is not None and (left <= 0 or left < self._usual_epoch() * self.epochs / 2):
                 return reason
         return None
 
@@ -113,5 +116,8 @@ class Budget:
 
     def _usual_epoch(self) -> float:
         """Seconds: the median over the trials that completed; 0 where none has."""
-        each = sorted(r.seconds / r.epochs for r in self.ledger.ended if r.status == "completed" and r.epochs)
-        return each[len(each) // 2] if each else 0.0
+        for record in self.ledger.ended[self._read :]:
+            if record.status == "completed" and record.epochs:
+                bisect.insort(self._epochs, record.seconds / record.epochs)
+        self._read = len(self.ledger.ended)
+        return self._epochs[len(self._epochs) // 2] if self._epochs else 0.0

@@ -9,12 +9,12 @@ per worker, so it holds for the number of workers that the trials were measured 
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 
 _PRIOR = np.array([0.021, 0.0061, 7.7, 0.01])
 """Milliseconds per million multiply-adds, thousand activations, million parameters / batch, example."""
@@ -44,14 +44,35 @@ class CostModel:
         return self.start_seconds + per_example * rows * epochs / 1000
 
 
-def calibrate(records: Sequence[Record], *, rows: int) -> CostModel:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observed:
+    """What a trial that has completed says of its cost."""
+
+    features: NDArray[np.float64]
+    epoch_seconds: float
+    start_seconds: float
+
+
+def observed(record: Record) -> Observed | None:
+    """None: it did not complete, or says nothing of it."""
+    if record.status != "completed" or not record.costs or not record.history:
+        return None
+    epoch = _epoch_seconds(record)
+    start = record.seconds / max(1, len(record.runs)) - epoch * len(record.history)
+    return Observed(_features(record.costs), epoch, start)
+
+
+def calibrate(records: Iterable[Record], *, rows: int) -> CostModel:
     """By the completed trials among `records`; `rows`: that one training's epoch shows."""
-    seen = [record for record in records if record.status == "completed" and record.costs and record.history]
+    return fitted([seen for record in records if (seen := observed(record)) is not None], rows=rows)
+
+
+def fitted(seen: Collection[Observed], *, rows: int) -> CostModel:
+    """By what is known of some trials."""
     if not seen:
         return CostModel(coefficients=_tuple(_PRIOR), start_seconds=_PRIOR_START, trials=0, error=None)
-    x = np.array([_features(record.costs) for record in seen])
-    epochs = [_epoch_seconds(record) for record in seen]
-    y = np.maximum(np.array(epochs) * 1000 / rows, 1e-9)
+    x = np.array([each.features for each in seen])
+    y = np.maximum(np.array([each.epoch_seconds for each in seen]) * 1000 / rows, 1e-9)
     coefficients = _PRIOR * float(np.median(y / (x @ _PRIOR)))
     if len(seen) >= _FITTED:
         from scipy.optimize import nnls
@@ -59,12 +80,8 @@ def calibrate(records: Sequence[Record], *, rows: int) -> CostModel:
         scaled, prior = x * coefficients / y[:, None], _TRUST * np.eye(len(_PRIOR))
         factors, _ = nnls(np.vstack([scaled, prior]), np.concatenate([np.ones(len(seen)), np.full(len(prior), _TRUST)]))
         coefficients = coefficients * factors
-    starts = [
-        record.seconds / max(1, len(record.runs)) - each * len(record.history)
-        for record, each in zip(seen, epochs, strict=True)
-    ]
     error = float(np.median(np.abs(x @ coefficients / y - 1)))
-    start = max(0.0, statistics.median(starts))
+    start = max(0.0, float(np.median([each.start_seconds for each in seen])))
     return CostModel(coefficients=_tuple(coefficients), start_seconds=start, trials=len(seen), error=error)
 
 

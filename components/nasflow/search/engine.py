@@ -18,9 +18,9 @@ from collections.abc import Callable
 from nasflow.core.errors import NasflowError, TryAgainError
 from nasflow.search.crew import Crew, Lost
 from nasflow.search.job import Job, Outcome, Report, Setup
-from nasflow.search.ledger import FREE, Record
-from nasflow.search.oracle import LedgerOracle
+from nasflow.search.ledger_oracle import LedgerOracle
 from nasflow.search.preparation import SUPERNET
+from nasflow.search.record import FREE, Record
 from nasflow.search.study import Study
 from nasflow.search.trial import forget_backups
 from nasflow.search.weights import Weights
@@ -225,7 +225,7 @@ class Engine:
         remaining = [f"{left} trials"] if left is not None else []
         remaining += [f"{max(0.0, seconds_left) / 60:.1f} min"] if seconds_left is not None else []
         outcome = f"{study.metric} {record.score:.4f}" if record.score is not None else f"failed: {record.message:.200}"
-        ended = sum(each.status not in FREE for each in study.ledger.ended)
+        ended = study.ledger.trained - len(study.ledger.running)
         logger.info(
             "trial %d: %s %s (best %s), %.1f s, left: %s",
             ended,
@@ -248,6 +248,8 @@ class Engine:
         )
 
     def _give_up_on_failures(self) -> None:
+        if self._study.best is not None:
+            return
         trained = [record for record in self._study.ledger.ended if record.status not in FREE]
         if len(trained) > _FAILURES_AT_THE_START and all(record.status == "failed" for record in trained):
             raise NasflowError(

@@ -18,7 +18,7 @@ _BATCH = 64
 
 class Features:
     """Both are functions of the point, the study's seed and its training rows, so what is known is never computed
-    again: graphs are kept in memory, scores in the ledger, with the time that they took."""
+    again: graphs and counts are kept in memory, scores in the ledger, with the time that they took."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Features:
         self._train, self._seed = train, seed
         self._rows: Tensors | None = None
         self._graphs: dict[Any, Mapping[str, float]] = {}
+        self._counts: dict[Any, tuple[str, dict[str, float]] | None] = {}
 
     def graph(self, values: Mapping[str, Any]) -> Mapping[str, float]:
         """See `nasflow.spaces.encoding.encode`; empty for a point that means no architecture."""
@@ -49,15 +50,22 @@ class Features:
 
     def zero_cost(self, values: Mapping[str, Any], names: Sequence[str]) -> dict[str, float | None]:
         """The proxies of these names; None where one is not finite, or where the point means no architecture."""
+        if (place := key(values)) not in self._counts:
+            self._counts[place] = self._counted(values)
+        if (found := self._counts[place]) is None:
+            return dict.fromkeys(names)
+        identity, counted = found
+        known = self._ledger.proxies(identity)
+        if missing := [name for name in names if name not in known and name not in counted]:
+            known = {**known, **self._measured(self._space.architecture(values), missing)}
+        return {name: counted[name] if name in counted else known.get(name) for name in names}
+
+    def _counted(self, values: Mapping[str, Any]) -> tuple[str, dict[str, float]] | None:
         try:
             architecture = self._space.architecture(values)
-            counted = counts(cost(architecture, self._inputs, self._output))
+            return architecture.identity, counts(cost(architecture, self._inputs, self._output))
         except ArchitectureError:
-            return dict.fromkeys(names)
-        known = self._ledger.proxies(architecture.identity)
-        if missing := [name for name in names if name not in known and name not in counted]:
-            known = {**known, **self._measured(architecture, missing)}
-        return {name: counted[name] if name in counted else known.get(name) for name in names}
+            return None
 
     def _measured(self, architecture: Architecture, names: Sequence[str]) -> dict[str, float | None]:
         if self._train is None:

@@ -11,27 +11,24 @@ import numpy as np
 
 from nasflow.core.spec import FilterSection
 from nasflow.search.features import Features
-from nasflow.search.ledger import FREE, Record
 from nasflow.search.limits import Draft
+from nasflow.search.past import Past
 
-_WINDOW = 50
 
-
-def left_out(draft: Draft, section: FilterSection, records: Sequence[Record], features: Features) -> str:
-    """Why a point is not trained; empty: it is. `records`: the study's, in their order.
+def left_out(draft: Draft, section: FilterSection, past: Past, features: Features) -> str:
+    """Why a point is not trained; empty: it is.
 
     Never left out: the first `after` points, an architecture that was trained before (it is to be promoted), one that
     cannot be counted, one of which the proxy says nothing (None).
     """
-    trained = [record for record in records if record.status not in FREE]
-    if len(trained) < section.after or draft.architecture is None:
+    if past.ledger.trained < section.after or draft.architecture is None:
         return ""
-    if any(record.architecture_id == draft.architecture.identity for record in trained):
+    if past.trained(draft.architecture.identity):
         return ""
     value = _score(draft.values, section.by, features)
     if value is None:
         return ""
-    seen = [record for record in records if record.status not in ("infeasible", "same")][-_WINDOW:]
+    seen = past.proposed
     scores = [_score(record.values, section.by, features) for record in seen]
     least = threshold([score for score in scores if score is not None], value, section.keep)
     if value >= least:

@@ -35,7 +35,7 @@ class Draft:
     problem: str
     """Why it is infeasible."""
     costs: dict[str, float] = dataclasses.field(default_factory=dict)
-    """See `nasflow.search.ledger.Record.costs`."""
+    """See `nasflow.search.record.Record.costs`."""
 
 
 class Limits:

@@ -57,10 +57,78 @@ def ranks(points: Points) -> NDArray[np.float64]:
     found = np.empty(len(points))
     for front in range(int(of.max(initial=-1)) + 1):
         members = of == front
-        distances = crowding(points[members])
-        shares = np.where(np.isinf(distances), 1.0, distances / (1 + np.where(np.isinf(distances), 0.0, distances)))
-        found[members] = -1.0 - front + shares
+        found[members] = -1.0 - front + _shares(points[members])
     return found
+
+
+def _shares(members: Points) -> NDArray[np.float64]:
+    """Of a front: d / (1 + d) of each crowding distance d."""
+    distances = crowding(members)
+    return np.where(np.isinf(distances), 1.0, distances / (1 + np.where(np.isinf(distances), 0.0, distances)))
+
+
+class Levels:
+    """Fronts and ranks of points that come one by one: `ranks` of all of them, without comparing all with all again.
+
+    Li, Deb, Zhang, Zhang 2017, "Efficient Nondomination Level Update Method for Steady-State Evolutionary
+    Multiobjective Optimization", section III: a new point enters the first front that has nobody who dominates it;
+    those of that front that it dominates enter the next one, where they may dominate others, and so on.
+    """
+
+    def __init__(self, objectives: int) -> None:
+        self._points: Points = np.empty((64, objectives))
+        self._values: Points = np.empty((64, objectives))
+        self._ranks: NDArray[np.float64] = np.empty(64)
+        self._count = 0
+        self._fronts: list[NDArray[np.int64]] = []
+        self._stale: set[int] = set()
+
+    def add(self, point: NDArray[np.float64]) -> int:
+        """One more point; returns its place."""
+        place = self._count
+        if place == len(self._points):
+            self._points, self._values = (np.concatenate([each, each]) for each in (self._points, self._values))
+            self._ranks = np.concatenate([self._ranks, self._ranks])
+        self._points[place] = point
+        self._values[place] = -np.inf if np.isnan(point).any() else point
+        self._count += 1
+        self._enter(np.array([place], np.int64), self._first_free(place))
+        return place
+
+    def ranks(self) -> list[float]:
+        """See the function of this name."""
+        for front in self._stale:
+            members = self._fronts[front]
+            self._ranks[members] = -1.0 - front + _shares(self._points[members])
+        self._stale.clear()
+        found: list[float] = self._ranks[: self._count].tolist()
+        return found
+
+    def _first_free(self, place: int) -> int:
+        """If a front has nobody who dominates a point, no later one has: its members are dominated by earlier ones."""
+        low, high = 0, len(self._fronts)
+        while low < high:
+            middle = (low + high) // 2
+            if self._dominated(np.array([place], np.int64), self._fronts[middle]).any():
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _enter(self, moved: NDArray[np.int64], front: int) -> None:
+        while len(moved):
+            if front == len(self._fronts):
+                self._fronts.append(np.empty(0, np.int64))
+            here = self._fronts[front]
+            leave = self._dominated(here, moved)
+            self._fronts[front] = np.sort(np.concatenate([here[~leave], moved]))
+            self._stale.add(front)
+            moved, front = here[leave], front + 1
+
+    def _dominated(self, these: NDArray[np.int64], by: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the points are dominated by any of the others."""
+        a, b = self._values[these][:, None, :], self._values[by][None, :, :]
+        return np.asarray(np.logical_and((b >= a).all(2), (b > a).any(2)).any(1))
 
 
 def hypervolume(points: Points, reference: NDArray[np.float64]) -> float:

@@ -4,7 +4,7 @@ import logging
 
 from nasflow.core.errors import NasflowError
 from nasflow.search.features import Features
-from nasflow.search.oracle import LedgerOracle
+from nasflow.search.ledger_oracle import LedgerOracle
 from nasflow.search.study import Study
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from nasflow.search import (
     report_strategy,
     report_supernet,
 )
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 from nasflow.search.selection import Selection
 from nasflow.search.study import Study
 from nasflow.spaces.architecture import Architecture, Shape

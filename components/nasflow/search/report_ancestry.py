@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nasflow.core import html
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 
 _MOST_EDITS = 8
 _UNFOLDED = 12

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from nasflow.core import html
 from nasflow.core.metrics import maximised
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 from nasflow.search.study import Study
 from nasflow.spaces.parameters import Choice, Integer, Parameter
 

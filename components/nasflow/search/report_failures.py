@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nasflow.core import html
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 from nasflow.search.trials import first_line
 
 _MOST_GROUPS = 20

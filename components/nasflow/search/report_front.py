@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from nasflow.core import html
 from nasflow.core.artifacts import Candidate, Search
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 
 _BLUE, _ORANGE, _GREY = "#2563b0", "#d97706", "#9aa3af"
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from nasflow.core import html
 from nasflow.core.metrics import maximised
 from nasflow.search.importance import ENOUGH, Effect, Gene, Importance, importance
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 from nasflow.search.study import Study
 from nasflow.search.trials import rung
 from nasflow.spaces.parameters import Parameter

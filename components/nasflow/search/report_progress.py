@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from nasflow.core import html
 from nasflow.core.metrics import better
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 from nasflow.search.study import Study
 from nasflow.search.trials import generations
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from nasflow.core import html
 from nasflow.search import diversity
-from nasflow.search.ledger import FREE, Record
+from nasflow.search.record import FREE, Record
 from nasflow.search.study import Study
 from nasflow.strategies._base import Trace
 

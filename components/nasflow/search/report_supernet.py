@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nasflow.core import html
-from nasflow.search.ledger import Prepared, Record
+from nasflow.search.record import Prepared, Record
 
 _MOST_PANELS = 24
 _COLUMNS = 4

@@ -15,7 +15,7 @@ from nasflow.core.errors import UserError
 from nasflow.core.spec import ConstraintsSection
 from nasflow.data.golden import read_golden
 from nasflow.data.reader import read_schema, read_transform
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 from nasflow.search.study import Study
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ import numpy as np
 from nasflow.core.metrics import gain, maximised
 from nasflow.core.spec import Metric, Objective, is_custom
 from nasflow.search import pareto
-from nasflow.search.ledger import Record
-from nasflow.search.study import oriented
+from nasflow.search.objectives import oriented
+from nasflow.search.record import Record
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nasflow.core.artifacts import Candidate, Dataset, Search, Trials
 from nasflow.core.errors import NasflowError, SpecError
 from nasflow.core.metrics import check_metric, maximised
@@ -20,19 +18,17 @@ from nasflow.core.workspace import Place, run_once
 from nasflow.data.reader import read, read_transform
 from nasflow.data.tensors import Tensors
 from nasflow.search.about import ABOUT, About
-from nasflow.search.budget import Budget, EndReason, epochs_of
+from nasflow.search.budget import EndReason
 from nasflow.search.features import Features
 from nasflow.search.job import Setup
-from nasflow.search.ledger import LEDGER, Ledger, Record
-from nasflow.search.limits import Limits
+from nasflow.search.open import open_study
+from nasflow.search.record import Record
 from nasflow.search.returned import within
 from nasflow.search.selection import Front, Selection, select, select_by_proxy, select_front, standard_error
 from nasflow.search.spec import SearchSpec
 from nasflow.search.study import Study
 from nasflow.search.trials import rows as rows_of
-from nasflow.search.warm_start import read_earlier, warm_start
-from nasflow.spaces.parameters import repair
-from nasflow.spaces.registry import get_space
+from nasflow.search.warm_start import read_earlier
 from nasflow.strategies.registry import check_strategy
 
 logger = logging.getLogger(__name__)
@@ -205,60 +201,6 @@ def _pods(section: SearchSection, setup: Setup, place: Place, dataset: Dataset, 
         start_seconds=section.launcher.start_minutes * 60,
         bury_seconds=0.0,
     )
-
-
-def open_study(spec: SearchSpec, dataset: Dataset, place: Place, earlier: Sequence[Search] = ()) -> Study:
-    """The study of a place, as far as it got."""
-    from nasflow.models.hypermodels.space import adapt
-
-    transform = read_transform(dataset)
-    space = get_space(
-        spec.search.space,
-        task=spec.task,
-        inputs=transform.inputs,
-        output=transform.output,
-        settings=spec.search.space_settings,
-        adapt=adapt,
-    )
-    ledger = Ledger(place.at(LEDGER))
-    budget = Budget(spec.search.budget, epochs_of(spec.search.budget, rows=dataset.rows["train"]), ledger)
-    trainings = _trainings(spec)
-    warm = warm_start(earlier, spec, dataset=dataset, space=space, epochs=budget.epochs, trainings=trainings)
-    if earlier:
-        logger.info(
-            "warm start: %d points to try, %d results known from %d earlier searches",
-            *(len(warm.points), len(warm.prior), len(earlier)),
-        )
-    return Study(
-        space=space,
-        limits=Limits(space, spec.constraints, inputs=transform.inputs, output=transform.output),
-        ledger=ledger,
-        budget=budget,
-        metric=spec.search.score or spec.metric,
-        inputs=transform.inputs,
-        output=transform.output,
-        seed=spec.seed,
-        objectives=spec.objectives,
-        cost_rows=_rows_of_an_epoch(spec, dataset),
-        trainings=trainings,
-        warm=warm,
-        filter=spec.search.filter,
-        first=tuple(
-            repair(space.parameters(), values, np.random.default_rng(spec.seed)) for values in spec.search.start
-        ),
-    )
-
-
-def _rows_of_an_epoch(spec: SearchSpec, dataset: Dataset) -> int:
-    folds = spec.search.validation.folds
-    if folds is None:
-        return dataset.rows["train"]
-    return (dataset.rows["train"] + dataset.rows["validation"]) * (folds - 1) // folds
-
-
-def _trainings(spec: SearchSpec) -> int:
-    section = spec.search.validation
-    return section.seeds * section.repeats * (section.folds or 1)
 
 
 def _document(

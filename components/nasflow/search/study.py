@@ -1,27 +1,27 @@
 """One study: its space, its limits, its ledger and its budget, as the oracle and the tuner share them."""
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
 
 from nasflow.core.metrics import maximised
-from nasflow.core.spec import COSTS, FilterSection, Metric, Objective
+from nasflow.core.spec import FilterSection, Metric, Objective
 from nasflow.data.tensors import InputSpec, OutputSpec
-from nasflow.search import pareto
 from nasflow.search.budget import Budget
-from nasflow.search.cost_model import CostModel, calibrate
+from nasflow.search.cost_model import CostModel
 from nasflow.search.features import Features
 from nasflow.search.filtering import left_out
-from nasflow.search.ledger import FREE, SUGGESTED, Ledger, Origin, Record
+from nasflow.search.ledger import Ledger
 from nasflow.search.limits import Draft, Limits
+from nasflow.search.past import Past
+from nasflow.search.record import SUGGESTED, Origin, Record
 from nasflow.search.warm_start import WarmStart
 from nasflow.spaces._base import Space
 from nasflow.spaces.parameters import Parameter, key
-from nasflow.strategies._base import Result
+from nasflow.strategies._base import Key, Result
 
 _PREDICTS = 3
 _MEASURES = 5
@@ -54,6 +54,13 @@ class Study:
     """What is known of points before they are trained; None: nothing."""
     filter: FilterSection | None = None
     """Needs `features`."""
+    past: Past = dataclasses.field(init=False, repr=False, compare=False)
+    """What its trials have taught so far."""
+
+    def __post_init__(self) -> None:
+        """Reads nothing yet."""
+        past = Past(self.ledger, sign=self.sign, prior=self.warm.prior, objectives=self.objectives)
+        object.__setattr__(self, "past", past)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -73,39 +80,20 @@ class Study:
     @property
     def history(self) -> list[Result]:
         """The trials that have ended, as strategies see them."""
-        results = [record.result(self.sign) for record in self.ledger.ended]
-        if len(self.objectives) < 2:
-            return results
-        trained = [
-            (result.trial_id, oriented(record, self.objectives))
-            for result, record in zip(results, self.ledger.ended, strict=True)
-            if result.score is not None and result.same_as is None  # the same point twice would crowd itself out
-        ]
-        if not trained:
-            return results
-        ranks = pareto.ranks(np.array([point for _, point in trained]))
-        ranked = {
-            trial_id: {"scores": dict(zip(self.objectives, point, strict=True)), "score": float(rank)}
-            for (trial_id, point), rank in zip(trained, ranks, strict=True)
-        }
-        return [dataclasses.replace(r, **ranked.get(r.same_as or r.trial_id, {})) for r in results]  # type: ignore[arg-type]  # by field
+        return self.past.history
 
     @property
     def known(self) -> list[Result]:
         """`history` after the results of earlier studies; a point that was tried here, too, counts as it went here."""
-        tried = self.tried()
-        return [*(result for result in self.warm.prior if key(result.values) not in tried), *self.history]
+        return self.past.known
 
     def score_of(self, trial_id: str) -> float | None:
         """As strategies see it now; None where there is none."""
-        if len(self.objectives) < 2:
-            record = self.ledger.get(trial_id)
-            return None if record is None or record.score is None else self.sign * record.score
-        return next((result.score for result in self.history if result.trial_id == trial_id), None)
+        return self.past.score(trial_id)
 
     def cost_model(self) -> CostModel:
         """Calibrated by the trials that have ended."""
-        return calibrate(self.ledger.ended, rows=self.cost_rows)
+        return self.past.cost_model(self.cost_rows)
 
     def predicted(self, draft: Draft, epochs: int) -> float | None:
         """Seconds that a trial will take; None where nothing is known yet."""
@@ -118,12 +106,11 @@ class Study:
         """Why a network is surely slower than `limit` milliseconds; or empty. A line through the latencies measured in
         trials, on multiply-adds and activations, knows from five of them on; it must be half over the limit, because
         only the export that will be served decides (`nasflow.search.returned`)."""
-        seen = [record for record in self.ledger.ended if "latency_ms" in record.metrics]
-        if limit is None or len(seen) < _MEASURES or not draft.costs:
+        if limit is None or not draft.costs or len(seen := self.past.latencies) < _MEASURES:
             return ""
-        x = np.array([[1.0, record.costs["flops"], record.costs["activations"]] for record in seen])
+        x = seen[:, :3]
         scale = np.maximum(x.max(0), 1.0)
-        weights, *_ = np.linalg.lstsq(x / scale, np.array([r.metrics["latency_ms"] for r in seen]), rcond=None)
+        weights, *_ = np.linalg.lstsq(x / scale, seen[:, 3], rcond=None)
         point = np.array([1.0, draft.costs["flops"], draft.costs["activations"]]) / scale
         expected = float(point @ weights)
         if expected <= _SURELY * limit:
@@ -141,8 +128,7 @@ class Study:
     @property
     def best(self) -> Record | None:
         """The completed trial with the best score; the earlier one among equals."""
-        completed = [record for record in self.ledger.ended if record.score is not None]
-        return min(completed, key=self._order, default=None)
+        return self.past.best
 
     def worst_score(self, before: str) -> float:
         """What Keras Tuner's surrogates are told of trial `before`, which has no score; more is better: what knowing
@@ -151,18 +137,16 @@ class Study:
             return -2.0 - len(self.ledger.ended)
         std = self.output.std
         losses = {"log_loss": math.log(max(2, self.output.classes or 2)), "mse": std**2, "rmse": std, "mae": std}
-        ignorant = -2 * losses.get(self.metric, 0.0)
-        earlier = itertools.takewhile(lambda record: record.trial_id != before, self.ledger.ended)
-        return min([ignorant, *(self.sign * record.score for record in earlier if record.score is not None)])
+        return min(-2 * losses.get(self.metric, 0.0), self.past.worst(before))
 
     def rng(self) -> np.random.Generator:
         """A function of the seed and of how many trials have started: the same after a crash, and another one for each
         of several workers that ask while no trial ends."""
         return np.random.default_rng([self.seed, len(self.ledger.records)])
 
-    def tried(self) -> set[Any]:
+    def tried(self) -> Set[Key]:
         """Keys of all points that were recorded."""
-        return {key(record.values) for record in self.ledger.records}
+        return self.past.keys
 
     def same_as(
         self, draft: Draft, control: Mapping[str, Any], *, inherit: str | None = None, horizon: int | None = None
@@ -171,11 +155,9 @@ class Study:
         `Architecture.identity`), epochs and schedule, from the weights of the same trial. None: there is none."""
         if draft.architecture is None:
             return None
-        identity = draft.architecture.identity
         wanted = self._training(control, inherit, horizon)
-        for record in self.ledger.records:
-            trained = record.status not in FREE and record.architecture_id == identity
-            if trained and self._training(record.control, record.inherit, record.horizon) == wanted:
+        for record in self.past.trained(draft.architecture.identity):
+            if self._training(record.control, record.inherit, record.horizon) == wanted:
                 return record.trial_id
         return None
 
@@ -204,9 +186,8 @@ class Study:
 
     def reject(self, draft: Draft, origin: Origin, parents: tuple[str, ...] = ()) -> None:
         """Records a point that breaks a limit; it costs no trial."""
-        number = sum(record.status == "infeasible" for record in self.ledger.records)
-        self._start(f"x{number:04d}", draft, origin, parents, {})
-        self.ledger.end(f"x{number:04d}", "infeasible", message=draft.problem)
+        number = self.ledger.count("infeasible")
+        self._start(f"x{number:04d}", draft, origin, parents, {}, infeasible=draft.problem or "it breaks a limit")
 
     def start(
         self,
@@ -226,7 +207,7 @@ class Study:
         inherit = None if inherit is None else self.trained_as(inherit)
         filtered = ""
         if same_as is None and self.filter is not None and self.features is not None and origin in SUGGESTED:
-            filtered = left_out(draft, self.filter, self.ledger.records, self.features)
+            filtered = left_out(draft, self.filter, self.past, self.features)
         self._start(
             *(trial_id, draft, origin, parents, control),
             inherit=inherit,
@@ -247,6 +228,7 @@ class Study:
         horizon: int | None = None,
         same_as: str | None = None,
         filtered: str = "",
+        infeasible: str = "",
     ) -> None:
         record = Record(
             trial_id=trial_id,
@@ -264,14 +246,4 @@ class Study:
             same_as=same_as,
             filtered=filtered,
         )
-        self.ledger.start(record)
-
-    def _order(self, record: Record) -> float:
-        return -self.sign * record.score if record.score is not None else math.inf
-
-
-def oriented(record: Record, objectives: Sequence[Objective]) -> list[float]:
-    """A completed trial's value of each objective, more is better; NaN where it has none."""
-    known = {**record.costs, **record.metrics}
-    signs = [1 if objective not in COSTS and maximised(objective) else -1 for objective in objectives]
-    return [sign * known.get(objective, math.nan) for sign, objective in zip(signs, objectives, strict=True)]
+        self.ledger.start(record, infeasible=infeasible)

@@ -8,7 +8,7 @@ from typing import Any
 
 from nasflow.core.metrics import better, gain
 from nasflow.core.spec import Metric
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 
 _DERIVED = ("generation", "gain")
 

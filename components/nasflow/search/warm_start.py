@@ -8,7 +8,7 @@ from nasflow.core.artifacts import Candidate, Dataset, Search
 from nasflow.core.errors import DocumentError, SpecError
 from nasflow.core.metrics import maximised
 from nasflow.core.storage import absolute
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 from nasflow.search.spec import SearchSpec
 from nasflow.spaces._base import Space
 from nasflow.spaces.architecture import ArchitectureError

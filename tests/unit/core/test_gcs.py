@@ -219,3 +219,20 @@ def test_a_document_without_its_manifest_was_never_published(behind):
         assert not Dataset.exists(uri)
         document.publish(uri, {"schema.json": b"{}"})
         assert Dataset.read(uri).file("schema.json") == b"{}"
+
+
+def test_a_ledger_is_several_objects_so_that_a_line_costs_no_more_than_one_of_them():
+    from nasflow.search.ledger import Ledger
+    from nasflow.search.record import Record
+
+    uri = f"gs://{BUCKET}/{uuid.uuid4().hex}/ledger.jsonl"
+    ledger = Ledger(uri)
+    for number in range(12):
+        ledger.start(Record(trial_id=str(number), values={"text": "x" * 30_000}, origin="strategy"))
+    sizes = [len(storage_for(uri).read(each)) for each in storage_for(uri).list(uri.rpartition("/")[0])]
+    assert len(sizes) == 3  # of at most 128 KiB: four lines
+    assert max(sizes) <= 128 << 10
+    again = Ledger(uri)
+    again.end("0", "completed", score=0.5)
+    assert [record.trial_id for record in Ledger(uri).records] == [str(number) for number in range(12)]
+    assert Ledger(uri).get("0").score == 0.5

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from nasflow.core.artifacts import Search, Trials
 from nasflow.search.about import About
-from nasflow.search.ledger import Ledger, Record
+from nasflow.search.ledger import Ledger
+from nasflow.search.record import Record
 from nasflow.search.trials import rows
 from nasflow_pipelines import cli_trials, trial_table
 from nasflow_pipelines.cli import main

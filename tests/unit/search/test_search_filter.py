@@ -110,7 +110,7 @@ def test_what_the_proxy_says_nothing_of_is_trained(tmp_path):
     search(study, "random")
     assert {record.status for record in study.ledger.records} == {"completed"}
     draft = study.limits.draft(SPACE.presets()[0])
-    assert left_out(dataclasses.replace(draft, architecture=None), study.filter, (), study.features) == ""
+    assert left_out(dataclasses.replace(draft, architecture=None), study.filter, study.past, study.features) == ""
 
 
 def test_scores_are_computed_once_and_their_time_is_in_the_ledger(table, tmp_path):

@@ -6,7 +6,8 @@ import pytest
 from nasflow.core.spec import BudgetSection
 from nasflow.core.storage import LocalStorage
 from nasflow.search.budget import Budget
-from nasflow.search.ledger import Ledger, Record
+from nasflow.search.ledger import Ledger
+from nasflow.search.record import Record
 
 
 def record(trial_id, **more):
@@ -35,7 +36,7 @@ def test_what_is_written_is_read_back(uri):
 
 
 def test_an_empty_place_is_an_empty_ledger(uri):
-    assert Ledger(uri).records == ()
+    assert not Ledger(uri).records
 
 
 def test_a_torn_line_is_skipped_and_the_next_one_is_whole(uri):

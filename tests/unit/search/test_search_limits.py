@@ -12,13 +12,15 @@ from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.search import returned, step
 from nasflow.search.budget import Budget
 from nasflow.search.cost_model import calibrate
-from nasflow.search.ledger import Ledger, Record
+from nasflow.search.ledger import Ledger
 from nasflow.search.limits import Limits
+from nasflow.search.objectives import oriented
 from nasflow.search.oracle import make_oracle
 from nasflow.search.pareto import hypervolume
+from nasflow.search.record import Record
 from nasflow.search.selection import select_front
 from nasflow.search.spec import SearchSpec
-from nasflow.search.study import Study, oriented
+from nasflow.search.study import Study
 from nasflow.spaces.mlp import MlpSpace
 
 

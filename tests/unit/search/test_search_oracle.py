@@ -152,7 +152,7 @@ def test_asha_goes_on_with_a_training_where_nothing_is_lost_by_it(tmp_path):
     assert all(record.inherit == record.parents[0] and record.horizon == 9 for record in promoted)
     first = [record for record in study.ledger.records if record.control.get("tuner/epochs") == 1]
     assert {record.horizon for record in first} == {9}  # the schedule of the last rung, from the start
-    assert [record.inherit for record in study.ledger.records] == [r.inherit for r in Ledger(study.ledger._uri).records]
+    assert [record.inherit for record in study.ledger.records] == [r.inherit for r in Ledger(study.ledger.uri).records]
     scratch = open_study(tmp_path / "scratch", trials=40)
     search(scratch, "asha")
     for record in scratch.ledger.records:
@@ -249,3 +249,17 @@ def test_points_to_start_at_come_before_the_presets(tmp_path):
     assert draft.values == second
     study.start("0000", draft, "preset")
     assert study.next_given()[0].values == first
+
+
+@pytest.mark.slow
+def test_the_gaussian_process_learns_from_300_trials_at_most(tmp_path):
+    study = open_study(tmp_path / "ledger", trials=320)
+    oracle = make_oracle(BAYESIAN, study)
+    oracle.num_initial_points = 10**6  # all random: only what it would learn from is looked at
+    while (record := oracle.next()) is not None:
+        study.ledger.end(record.trial_id, **outcome(record))
+        oracle.settle(record.trial_id)
+    x, y = oracle._vectorize_trials()
+    assert len(oracle.trials) == 320
+    assert 200 <= len(x) == len(y) <= 300
+    assert min(y) == -max(trial.score for trial in oracle.trials.values())  # the best one is among them, minimised

@@ -19,9 +19,10 @@ from nasflow.search import (
     report_strategy,
 )
 from nasflow.search.budget import Budget
-from nasflow.search.ledger import Ledger, Record
+from nasflow.search.ledger import Ledger
 from nasflow.search.limits import Limits
 from nasflow.search.oracle import make_oracle
+from nasflow.search.record import Record
 from nasflow.search.report import report
 from nasflow.search.report_importance import explained
 from nasflow.search.selection import select

@@ -102,7 +102,7 @@ def test_a_known_point_costs_nothing_and_has_the_result_of_its_twin(tmp_path):
     assert all(results[r.trial_id].score == results[r.same_as].score for r in same)
     assert all(results[r.trial_id].same_as == r.same_as for r in same)
     assert study.ledger.seconds == 8.0
-    assert Ledger(study.ledger._uri).records == study.ledger.records
+    assert Ledger(study.ledger.uri).records == study.ledger.records
 
 
 @pytest.mark.parametrize("strategy", ["random", "evolution", "hill_climb", "asha", "hyperband"])
@@ -138,7 +138,7 @@ def test_a_twin_of_a_running_trial_waits_for_its_result(tmp_path):
         pass
     assert len(study.ledger.running) == ARCHITECTURES
     assert len(study.ledger.waiting) == 27 - ARCHITECTURES
-    assert study.history == []
+    assert not study.history
     twin = study.ledger.waiting[0]
     for record in study.ledger.running:
         failed = record.trial_id == twin.same_as

@@ -1,6 +1,6 @@
 import pytest
 
-from nasflow.search.ledger import Record
+from nasflow.search.record import Record
 from nasflow.search.selection import select, standard_error
 
 

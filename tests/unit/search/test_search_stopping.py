@@ -7,8 +7,9 @@ from nasflow.core.spec import BudgetSection, ConstraintsSection, StoppingSection
 from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.search.budget import Budget
 from nasflow.search.job import Report
-from nasflow.search.ledger import Ledger, Record
+from nasflow.search.ledger import Ledger
 from nasflow.search.limits import Limits
+from nasflow.search.record import Record
 from nasflow.search.stopping import Stopping, chance_to_beat
 from nasflow.search.study import Study
 from nasflow.spaces.mlp import MlpSpace

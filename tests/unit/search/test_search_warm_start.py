@@ -14,6 +14,7 @@ from nasflow.search import step
 from nasflow.search.budget import Budget
 from nasflow.search.ledger import Ledger
 from nasflow.search.limits import Limits
+from nasflow.search.open import open_study as open_place
 from nasflow.search.oracle import StrategyOracle, make_oracle
 from nasflow.search.spec import SearchSpec
 from nasflow.search.study import Study
@@ -204,6 +205,6 @@ def test_a_search_goes_on_from_an_earlier_one(table, tmp_path):
     assert "earlier study" in search.file("report.html").decode()
     (ledger,) = (tmp_path / "work").glob("search/*/ledger.jsonl")
     place = type("P", (), {"at": lambda self, name: str(ledger)})()
-    study = step.open_study(asked, table, place, read_earlier(asked.search.warm_start))
+    study = open_place(asked, table, place, read_earlier(asked.search.warm_start))
     assert next(result.trial_id for result in study.known) == "earlier0/0001"  # the best one counts as it went here
     assert len(study.known) == len(Ledger(str(ledger)).ended) + 1

@@ -9,9 +9,10 @@ from nasflow.search.budget import Budget
 from nasflow.search.crew import Lost
 from nasflow.search.engine import Engine
 from nasflow.search.job import Outcome, Setup
-from nasflow.search.ledger import Ledger, Record
+from nasflow.search.ledger import Ledger
 from nasflow.search.limits import Limits
 from nasflow.search.oracle import make_oracle
+from nasflow.search.record import Record
 from nasflow.search.study import Study
 from nasflow.search.weights import Weights
 from nasflow.spaces.mlp import MlpSpace
