@@ -124,9 +124,18 @@ def compile_to(
     Raises:
         UserError: the file cannot be written, or its name does not end in .yaml.
     """
+    write(workflow(experiment, work_dir=work_dir, pipeline=pipeline), path)
+
+
+def write(made: Mapping[str, Any], path: Path) -> None:
+    """An object as YAML.
+
+    Raises:
+        UserError: the file cannot be written, or its name does not end in .yaml.
+    """
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"{path}: the name must end in .yaml")
-    text = yaml.safe_dump(workflow(experiment, work_dir=work_dir, pipeline=pipeline), sort_keys=False, width=120)
+    text = yaml.safe_dump(dict(made), sort_keys=False, width=120)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from nasflow.core.errors import NasflowError, SpecError, UserError
+from nasflow_pipelines.cli_compile import compile_
 from nasflow_pipelines.cli_deploy import deploy
 from nasflow_pipelines.cli_models import models, serve
 from nasflow_pipelines.cli_monitor import monitor
-from nasflow_pipelines.cli_server import pipeline_option, schedule, schedules, submit, upload
+from nasflow_pipelines.cli_server import schedule, schedules, submit, upload
 from nasflow_pipelines.cli_trials import trials
 
 if TYPE_CHECKING:
     from nasflow.core.spec import Task
-    from nasflow_pipelines.kinds import PipelineName
 
 
 class _Group(click.Group):
@@ -166,30 +166,6 @@ def retrain(file: Path, *, output: Path | None, work_dir: str | None, runner: st
     click.echo(terminal.table(summary, folder))
 
 
-@main.command("compile")
-@_FILE
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="pipeline.yaml")
-@click.option("--work-dir", help="Default of the pipeline's work_dir parameter: a gs:// prefix.")
-@click.option(
-    "--target", type=click.Choice(["kfp", "argo"]), default="kfp", show_default=True, help="For which server."
-)
-@pipeline_option
-@_SET
-def compile_(
-    file: Path, *, output: Path, work_dir: str | None, target: str, pipeline: "PipelineName", overrides: tuple[str, ...]
-) -> None:
-    """Compile the pipeline for a Kubeflow Pipelines server, or as a plain Argo Workflow."""
-    from nasflow.core import spec_file
-    from nasflow_pipelines import argo, compiling
-
-    experiment = spec_file.load(file, overrides)
-    if target == "argo":
-        argo.compile_to(experiment, output, work_dir=work_dir, pipeline=pipeline)
-    else:
-        compiling.compile_to(experiment, output, work_dir=work_dir, pipeline=pipeline)
-    click.echo(f"wrote {output}")
-
-
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--open", "open_", is_flag=True, help="Open it in the browser.")
@@ -208,7 +184,7 @@ def report(path: Path, *, open_: bool) -> None:
         click.launch(str(page))
 
 
-for _command in (upload, submit, schedule, schedules, models, serve, deploy, monitor, trials):
+for _command in (compile_, upload, submit, schedule, schedules, models, serve, deploy, monitor, trials):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from nasflow.core.spec import ExperimentSpec
+from nasflow_pipelines.argo_cron import Schedule
 
 _GPU_SPOT: dict[str, Any] = {
     "name": "fashion",
@@ -29,6 +30,7 @@ EXPERIMENTS: Mapping[str, dict[str, Any]] = {
     "search_in_pods": {**_GPU_SPOT, "search": {"workers": 8, "launcher": {"kind": "kubernetes"}}},
 }
 """Pipelines in ``tests/contract/goldens``, by file name."""
+NIGHTLY = Schedule(cron="30 3 * * MON-FRI", timezone="Europe/Berlin")
 
 
 def write(root: Path) -> list[Path]:
@@ -36,7 +38,7 @@ def write(root: Path) -> list[Path]:
     from kfp import compiler
 
     from nasflow import ops
-    from nasflow_pipelines import argo
+    from nasflow_pipelines import argo, argo_cron
     from nasflow_pipelines.compiling import compile_to
 
     paths: list[Path] = []
@@ -57,6 +59,9 @@ def write(root: Path) -> list[Path]:
     compile_to(ExperimentSpec.model_validate(EXPERIMENTS["gpu_spot"]), paths[-1], pipeline="retrain")
     paths.append(root / "tests" / "contract" / "goldens" / "argo_retrain_gpu_spot.yaml")
     argo.compile_to(ExperimentSpec.model_validate(EXPERIMENTS["gpu_spot"]), paths[-1], pipeline="retrain")
+    paths.append(root / "tests" / "contract" / "goldens" / "argo_cron_retrain_gpu_spot.yaml")
+    experiment = ExperimentSpec.model_validate(EXPERIMENTS["gpu_spot"])
+    argo_cron.compile_to(experiment, paths[-1], NIGHTLY, work_dir="gs://bucket/nasflow", pipeline="retrain")
     return paths
 
 

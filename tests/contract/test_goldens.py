@@ -30,8 +30,8 @@ def test_all_committed_yaml_is_compared(compiled):
     committed |= {p.relative_to(ROOT) for p in (ROOT / "tests/contract/goldens").glob("*.yaml")}
     assert committed == set(compiled)
     assert (
-        len(committed) == len(STEPS) + 2 * len(goldens.EXPERIMENTS) + 3
-    )  # Kubeflow, Argo; one retraining of each, one Job
+        len(committed) == len(STEPS) + 2 * len(goldens.EXPERIMENTS) + 4
+    )  # Kubeflow, Argo; one retraining of each, one on a schedule, one Job
 
 
 def test_committed_yaml_is_what_compiles(compiled):

@@ -30,12 +30,12 @@ def validate(service: Mapping[str, Any]) -> None:
 
 @functools.cache
 def _schema() -> dict[str, Any]:
-    schema: dict[str, Any] = _strict(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    schema: dict[str, Any] = strict(json.loads(SCHEMA.read_text(encoding="utf-8")))
     return schema
 
 
-def _strict(node: Any) -> Any:
-    """Kubernetes' extensions as JSON schema: unknown fields refused, an int-or-string is either."""
+def strict(node: Any) -> Any:
+    """Kubernetes' extensions as JSON schema, in place: unknown fields refused, an int-or-string is either."""
     if isinstance(node, dict):
         if node.get("x-kubernetes-int-or-string"):
             node.pop("type", None)
@@ -44,8 +44,8 @@ def _strict(node: Any) -> Any:
         if node.get("type") == "object" and "properties" in node and not free:
             node["additionalProperties"] = False
         for value in node.values():
-            _strict(value)
+            strict(value)
     elif isinstance(node, list):
         for value in node:
-            _strict(value)
+            strict(value)
     return node
