@@ -18,6 +18,9 @@ export PREFIX ?= nasflow
 
 SBOM_IMAGES := beam beam-sdk trainer trainer-gpu ops server server-tf
 
+# Where `make local-cluster` builds and runs it (tests/cluster/local/__main__.py).
+CLUSTER ?= build/cluster
+
 PYTEST := $(BIN)/pytest
 # Processes of the fast and of the slow tests, each with a TensorFlow of its own (about 1.5 GB); a file's tests stay together.
 WORKERS ?= 2
@@ -86,6 +89,15 @@ test-spark: setup ## preprocess on Apache Spark; needs Java and Maven, which fet
 .PHONY: test-cluster
 test-cluster: setup ## Deploys to the cluster that kubectl is configured for; tests/cluster/conftest.py says what it takes
 	$(PYTEST) -m cluster tests/cluster
+
+.PHONY: local-cluster
+local-cluster: setup ## Builds Kubernetes from its Go module and starts it here, with KServe's types: for `make test-cluster`
+	tests/cluster/local/build.sh $(CLUSTER)
+	$(BIN)/python -m tests.cluster.local up --folder $(CLUSTER)
+
+.PHONY: stop-local-cluster
+stop-local-cluster: setup ## Ends it and removes its data; the programs stay
+	$(BIN)/python -m tests.cluster.local down --folder $(CLUSTER)
 
 .PHONY: sbom
 sbom: setup ## Lists what each image installs, with hashes, as CycloneDX in build/sbom

@@ -12,12 +12,16 @@ A search with workers in pods needs a work dir that pods read and write, and an 
     NASFLOW_TEST_DATASET=gs://BUCKET/DATASET     # preprocess's document of sample:digits, its shards in the bucket
 
 Nothing is created outside the namespace; InferenceServices that the tests made are deleted with the tester's rights.
+Who may do everything (a cluster made for tests) has more tests: what manifests/ allow and refuse, in a namespace
+`nasflow-test-…` that is made and deleted. `make local-cluster` makes such a cluster on this machine.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -44,9 +48,48 @@ def kubectl(cluster):
         pytest.skip("kubectl is not here")
 
     def call(*arguments, **more):
-        return subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=True, timeout=120, **more)
+        try:
+            return subprocess.run(
+                ["kubectl", *arguments], capture_output=True, text=True, check=True, timeout=120, **more
+            )
+        except subprocess.CalledProcessError as error:
+            error.add_note(error.stderr)
+            raise
 
     return call
+
+
+@pytest.fixture(scope="session")
+def administrator(kubectl):
+    """Skips unless the tester may do everything."""
+    asked = subprocess.run(["kubectl", "auth", "can-i", "*", "*", "--all-namespaces"], capture_output=True, check=False)
+    if asked.returncode:
+        pytest.skip("needs a cluster in which the tester may do everything")
+
+
+@pytest.fixture(scope="module")
+def installed(administrator, kubectl, tmp_path_factory):
+    """A namespace of the module's own with manifests/ applied: the overlay `dev` with search workers in pods."""
+    root = Path(__file__).resolve().parents[2] / "manifests"
+    namespace, folder = f"nasflow-test-{uuid.uuid4().hex[:6]}", tmp_path_factory.mktemp("overlay")
+    to_manifests = os.path.relpath(root, folder)
+    keys = {
+        "namespace": namespace,
+        "resources": [f"{to_manifests}/overlays/dev"],
+        "components": [f"{to_manifests}/components/search-workers"],
+    }
+    (folder / "kustomization.yaml").write_text(json.dumps(keys))
+    kubectl("apply", "--server-side", "--kustomize", str(folder))
+    kubectl("wait", "--for=jsonpath={.status.hard.pods}", "resourcequota/nasflow", "-n", namespace, "--timeout=60s")
+    yield Installed(namespace, folder)
+    kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+class Installed:
+    """Where manifests/ were applied, and from where."""
+
+    def __init__(self, namespace, folder):
+        self.namespace, self.folder = namespace, folder
 
 
 @pytest.fixture(scope="session")

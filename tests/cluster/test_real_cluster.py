@@ -12,7 +12,6 @@ from nasflow.core.artifacts import External, bundle_digest
 from nasflow.core.errors import NasflowError
 from nasflow.core.storage import storage_for
 from nasflow.deploy import isvc, smoke
-from nasflow.deploy.cluster import VERBS
 from nasflow.deploy.isvc import Release, rollout_of
 from nasflow.deploy.rollout import Deployment
 from nasflow.deploy.spec import DeploySpec
@@ -49,19 +48,6 @@ def test_kserves_webhooks_accept_what_is_rendered(cluster, mode):
     )
     assert cluster.apply(rendered, dry_run=True)["metadata"]["name"] == "nasflow-dry-run"
     assert cluster.get("nasflow-dry-run") is None
-
-
-def test_the_runners_role_is_enough(cluster, kubectl):
-    """As `nasflow-runner` of the namespace, where manifests/ were applied."""
-    who = f"system:serviceaccount:{cluster.namespace}:nasflow-runner"
-    if (
-        kubectl("get", "serviceaccount", "--namespace", cluster.namespace, "-o", "name").stdout.find("nasflow-runner")
-        < 0
-    ):
-        pytest.skip(f"manifests/ are not applied in namespace {cluster.namespace}")
-    for verb in VERBS:
-        asked = ("auth", "can-i", verb, "inferenceservices.serving.kserve.io", "--as", who, "-n", cluster.namespace)
-        assert kubectl(*asked).stdout.strip() == "yes", verb
 
 
 def test_the_api_server_accepts_the_job_of_a_searchs_workers(kubectl, cluster):

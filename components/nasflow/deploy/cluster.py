@@ -117,7 +117,8 @@ class KubernetesCluster:
                 _request_timeout=60,
             )
         except ApiException as error:
-            return error.status, str(error.body or error.reason).encode()
+            said = error.body or error.reason  # bytes, where the answer was not to be read yet
+            return error.status, said if isinstance(said, bytes) else str(said).encode()
         except HTTPError as error:
             raise OSError(str(error)) from error
         return response.status, response.data

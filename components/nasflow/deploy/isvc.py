@@ -193,11 +193,13 @@ def storage_uri(spec: DeploySpec, release: Release) -> str:
         UserError: a path of this machine.
     """
     uri = spec.storage_uri or release.bundle_uri
-    uri = uri.replace("{name}", release.name).replace("{version}", str(release.version))
+    filled_in = {"{name}": release.name, "{version}": str(release.version), "{digest}": release.bundle_digest}
+    for key, value in filled_in.items():
+        uri = uri.replace(key, value)
     if not uri.startswith(_REMOTE):
         raise UserError(
             f"deploy.storage_uri: a cluster cannot read {uri!r}; set register.uri to a gs:// prefix, or name where the "
-            "cluster finds the bundle (gs://…, pvc://CLAIM/path; {name} and {version} are filled in)"
+            "cluster finds the bundle (gs://…, pvc://CLAIM/path; {name}, {version} and {digest} are filled in)"
         )
     return uri
 

@@ -131,6 +131,8 @@ def test_a_bundle_on_this_machine_is_refused_or_named_otherwise():
         isvc.predictor(DeploySpec(target="manifest"), release)
     spec = DeploySpec(target="manifest", storage_uri="pvc://models/{name}/{version}")
     assert isvc.storage_uri(spec, release) == "pvc://models/iris/3"
+    spec = DeploySpec(target="manifest", storage_uri="pvc://shelf/registry/{name}/bundles/{digest}")  # a file registry
+    assert isvc.storage_uri(spec, release) == f"pvc://shelf/registry/iris/bundles/{release.bundle_digest}"
 
 
 @pytest.mark.parametrize("name", ["7up", "a" * 50])

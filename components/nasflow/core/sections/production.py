@@ -45,8 +45,9 @@ class DeploySection(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Target `docker`: the port on loopback; 0 takes a free one."""
     storage_uri: str | None = None
-    """Where the cluster finds the bundle: `gs://…`, `s3://…`, `pvc://CLAIM/path`; `{name}`, `{version}` are filled in.
-    Left out: the registry's copy, which must then be on `gs://`."""
+    """Where the cluster finds the bundle: `gs://…`, `s3://…`, `pvc://CLAIM/path`; `{name}`, `{version}`, `{digest}` are
+    filled in. Left out: the registry's copy, which must then be on `gs://`. A file registry on a claim:
+    `pvc://CLAIM/FOLDER/{name}/bundles/{digest}`."""
     image: str | None = None
     """The server's image; left out, with `resources.image_prefix`: `PREFIX/server:VERSION` (ONNX Runtime alone) for a
     model that could be exported to ONNX, else `PREFIX/server-tf:VERSION` (TensorFlow for CPUs, too)."""

@@ -1,0 +1,51 @@
+"""A Kubernetes cluster of this machine's own, of the real parts: `python -m tests.cluster.local up|down|status`.
+
+etcd, kube-apiserver, kube-controller-manager and kube-scheduler as `build.sh` built them, and KServe's types. No node:
+no pod runs. Needs kubectl, openssl and Go; no root.
+
+Everything is in one folder (`--folder`, default build/cluster): programs, data, logs, credentials. `down` stops all of
+it and removes the data; `down --keep` keeps it.
+"""
+
+import argparse
+import shutil
+import socket
+from pathlib import Path
+
+from tests.cluster.local import addons
+from tests.cluster.local.control_plane import ControlPlane
+
+
+def own_address() -> str:
+    """This machine's address towards its default route; loopback where it has none (no packet is sent)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("203.0.113.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("do", choices=("up", "down", "status"))
+    parser.add_argument("--folder", type=Path, default=Path("build/cluster"))
+    parser.add_argument("--keep", action="store_true", help="`down` keeps the cluster's data")
+    given = parser.parse_args()
+    plane = ControlPlane(given.folder.resolve(), own_address())
+    if given.do == "up":
+        plane.up()
+        addons.types(plane)
+        print(f"export KUBECONFIG={plane.credentials.kubeconfig('admin')}")
+    if given.do == "down":
+        for name in reversed(plane.processes.names()):
+            plane.processes.stop(name)
+        if not given.keep:
+            for name in ("etcd", "credentials", "run", "logs"):
+                shutil.rmtree(plane.folder / name, ignore_errors=True)
+    for name in plane.processes.names():
+        print(f"{name:12} {'runs' if plane.processes.alive(name) else 'has ended: ' + str(plane.processes.log(name))}")
+
+
+if __name__ == "__main__":
+    main()
