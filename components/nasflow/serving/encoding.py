@@ -27,7 +27,8 @@ from nasflow.data.transform import (
 )
 from nasflow.data.transforms._base import ColumnTransform, normal
 from nasflow.data.transforms.image import image
-from nasflow.serving.raw_columns import Numbers
+from nasflow.serving.raw_columns import LongColumns, Numbers
+from nasflow.serving.vocabularies import Vocabularies
 
 Raw = Mapping[str, Any]
 Tensors = dict[str, NDArray[np.generic]]
@@ -139,19 +140,27 @@ def _discrete(columns: Sequence[Any], places: Places) -> Fill:
 
 
 def _categorical(columns: Sequence[Any], places: Places) -> Fill:
+    names = tuple(column.name for column in columns)
     lookups = []
     for column in columns:
         ids = {text: place for place, text in enumerate(column.vocabulary, FIRST_ID)}
         ids[""] = MISSING_ID  # also where the vocabulary has it
-        lookups.append((column.name, ids.get))
+        lookups.append(ids)
     targets = _targets([places[column.parts[0].name][1] for column in columns])
+    finders = [ids.get for ids in lookups]
     unknown = repeat(UNKNOWN_ID)
+    tables = Vocabularies(lookups, unknown=UNKNOWN_ID) if all(map(Vocabularies.fits, lookups)) else None
 
     def fill(raw: Raw, tensors: Tensors) -> None:
-        found = chain.from_iterable([map(id_of, raw[name].tolist(), unknown) for name, id_of in lookups])
         tensor = tensors["categorical"]
-        ids = np.fromiter(found, np.int32, len(lookups) * len(tensor))
-        tensor[:, targets] = ids.reshape(len(lookups), -1).T
+        if tables is not None and type(raw) is LongColumns:
+            tensor[:, targets] = tables.ids(raw.spans.only([raw.texts.index(name) for name in names])).T
+            return
+        found = chain.from_iterable(
+            [map(id_of, raw[name].tolist(), unknown) for name, id_of in zip(names, finders, strict=True)]
+        )
+        ids = np.fromiter(found, np.int32, len(names) * len(tensor))
+        tensor[:, targets] = ids.reshape(len(names), -1).T
 
     return fill
 

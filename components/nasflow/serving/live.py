@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nasflow.data.raw import raw_batch
 from nasflow.serving.bundle import Bundle
 from nasflow.serving.columns import ColumnReader
+from nasflow.serving.json_tensors import JsonTensors
 from nasflow.serving.tensor_reader import TensorReader
 
 _WARM_ROWS = 32
@@ -26,6 +27,8 @@ class Loaded:
     """Of V1 requests."""
     tensors: TensorReader
     """Of V2 requests."""
+    bodies: JsonTensors
+    """Of long V2 requests in JSON."""
     call_seconds: float
     """What a call takes, whatever its rows."""
     row_seconds: float
@@ -43,6 +46,7 @@ class Loaded:
             version=version,
             rows=ColumnReader(bundle.schema),
             tensors=TensorReader(bundle.signature, bundle.schema),
+            bodies=JsonTensors(bundle.signature, bundle.schema),
             call_seconds=one,
             row_seconds=max(0.0, many - one) / (_WARM_ROWS - 1),
         )

@@ -143,7 +143,12 @@ class Predictions:
 
         def read() -> Raw:
             nonlocal request
-            request = v2.parse(body, headers.get(_LENGTH))
+            length = headers.get(_LENGTH)
+            found = loaded.bodies.read(body, max_rows=self._max_rows) if length is None else None
+            if found is not None:
+                request, raw = found
+                return raw
+            request = v2.parse(body, length)
             return loaded.tensors.read(request.inputs, max_rows=self._max_rows, truths=request.truths)
 
         def write(values: NDArray[np.float32]) -> Reply:

@@ -11,7 +11,7 @@ from nasflow.data.schema import Schema
 from nasflow.serving.columns import ColumnReader
 from nasflow.serving.errors import MalformedError
 
-Raw = dict[str, NDArray[np.generic]]
+Raw = Mapping[str, NDArray[np.generic]]
 
 
 def raw_from_instances(

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from nasflow.data.schema import Schema
 from nasflow.serving.columns import all_text, numbers
-from nasflow.serving.raw_columns import RawColumns
+from nasflow.serving.raw_columns import LongColumns, RawColumns
 from nasflow.serving.rows import Raw, check_rows
 from nasflow.serving.signature import Signature
+from nasflow.serving.spans import Spans, prefixed
 from nasflow.serving.tensors import column, raw_from_tensors
 from nasflow.serving.v2 import WireTensor, short_texts
 
 _FLOATS = frozenset({"FP64", "FP32"})
+_MANY_TEXTS = 512
+"""From so many on they are looked up where they are."""
 
 
 class TensorReader:
@@ -37,6 +40,9 @@ class TensorReader:
             for place, entry in enumerate(entries)
             if entry.column not in self._numbers
         ]
+        only_texts = all(is_text for _, _, is_text in self._others)
+        self._text_places = [place for place, _, _ in self._others] if only_texts else []
+        self._texts = tuple(entries[place].column for place in self._text_places)
 
     def read(self, inputs: Sequence[WireTensor], *, max_rows: int, truths: bool = True) -> Raw:
         """The columns by name, as `raw_from_tensors` has them. `truths`: whether true or false may be among the values.
@@ -52,13 +58,19 @@ class TensorReader:
             ordered[place] = tensor
         if len(inputs) != len(ordered):
             return self._slowly(inputs, max_rows)
-        raw: Raw = {}
+        raw: dict[str, NDArray[Any]] = {}
         rows = None
         if self._number_places:
             matrix = _matrix([ordered[place] for place in self._number_places], truths=truths)
             if matrix is None:
                 return self._slowly(inputs, max_rows)
-            raw, rows = RawColumns(matrix, self._numbers), len(matrix)
+            rows = len(matrix)
+            if self._texts and rows * len(self._texts) >= _MANY_TEXTS:
+                spans = _spans([ordered[place] for place in self._text_places], rows)
+                if spans is not None:
+                    check_rows(rows, max_rows)
+                    return LongColumns(matrix, self._numbers, spans, self._texts)
+            raw = RawColumns(matrix, self._numbers)
         for place, entry, is_text in self._others:
             tensor = ordered[place]
             values = _texts(tensor) if is_text else None
@@ -73,6 +85,16 @@ class TensorReader:
 
     def _slowly(self, inputs: Sequence[WireTensor], max_rows: int) -> Raw:
         return raw_from_tensors(inputs, self._signature, self._schema, max_rows=max_rows)
+
+
+def _spans(tensors: Sequence[WireTensor], rows: int) -> Spans | None:
+    """Of binary BYTES [rows] each; else None."""
+    blobs = []
+    for tensor in tensors:
+        if tensor.binary is None or tensor.datatype != "BYTES" or tensor.shape != [rows]:
+            return None
+        blobs.append(tensor.binary)
+    return prefixed(blobs, rows)
 
 
 def _matrix(tensors: Sequence[WireTensor], *, truths: bool) -> NDArray[np.float64] | None:

@@ -63,7 +63,7 @@ def raw_from_tensors(inputs: Sequence[Tensor], signature: Signature, schema: Sch
         DataError: an input is missing, unknown, given twice, or its datatype, shape or data does not fit its column.
     """
     named = _by_column(inputs, signature)
-    raw: Raw = {}
+    raw: dict[str, NDArray[Any]] = {}
     rows: int | None = None
     for entry in signature.inputs:
         tensor = named[entry.column]

@@ -97,12 +97,21 @@ def parse(body: bytes, header_length: bytes | None) -> InferRequest:
         inputs.append(tensor)
     if len(rest):
         raise MalformedError(f"{len(rest)} bytes follow the tensors that the inputs announce (binary_data_size)")
+    return request_of(content, inputs, truths=may_hold_truths(memoryview(body)[:size]))
+
+
+def request_of(content: Mapping[str, Any], inputs: list[WireTensor], *, truths: bool) -> InferRequest:
+    """The request whose JSON has this content.
+
+    Raises:
+        MalformedError: its outputs are none.
+    """
     return InferRequest(
         id=_text(content.get("id")),
         inputs=inputs,
         outputs=_outputs(content.get("outputs")),
         binary=bool(_parameters(content).get("binary_data_output", False)),
-        truths=may_hold_truths(memoryview(body)[:size]),
+        truths=truths,
     )
 
 
@@ -262,5 +271,6 @@ def _split(view: memoryview, count: int) -> list[bytes]:
 
 
 def _joined(texts: Sequence[str] | NDArray[Any]) -> bytes:
-    encoded = [text.encode() for text in texts]
-    return b"".join(struct.pack("<I", len(each)) + each for each in encoded)
+    encoded = {text: text.encode() for text in set(texts)}  # labels: a few, many times
+    prefixed = {text: struct.pack("<I", len(each)) + each for text, each in encoded.items()}
+    return b"".join(map(prefixed.__getitem__, texts))
