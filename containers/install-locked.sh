@@ -19,4 +19,7 @@ rm -rf onnxruntime/capi/libonnxruntime.so.* onnxruntime/transformers # the C lib
 for package in numpy scipy pandas matplotlib networkx pyarrow; do
   if [ -d "$package" ]; then find "$package" -type d -name tests -prune -exec rm -rf {} +; fi
 done
-if [ -d nvidia ]; then find nvidia \( -name include -o -name '*.a' \) -prune -exec rm -rf {} +; fi
+# CUDA's libraries whose names and functions are in no file of TensorFlow or of the other libraries: nobody links or opens
+# them. Headers stay (cuDNN compiles with them), and so does NCCL, which TensorFlow opens where it wants several GPUs.
+rm -f nvidia/curand/lib/libcurand.so.* nvidia/cusolver/lib/libcusolverMg.so.* nvidia/cuda_nvrtc/lib/*.alt.so.*
+if [ -d nvidia ]; then find nvidia -name '*.a' -delete; fi
