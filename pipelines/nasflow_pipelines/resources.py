@@ -5,7 +5,8 @@ import math
 from typing import Any, Self
 
 from nasflow.core.spec import AcceleratorSection, DeploySection, ExperimentSpec, LauncherSection, ResourcesSection
-from nasflow.deploy.cluster import ACCOUNT
+from nasflow.deploy import cluster
+from nasflow.search import cluster_jobs
 from nasflow.search.worker_job import ROLE_LABEL
 
 USER_ID = 65532
@@ -53,7 +54,8 @@ class Resources:
         return task
 
     def searching(self, task: Any, launcher: LauncherSection) -> Any:
-        """A search: it trains itself, or (`kubernetes`) has pods of its own train, and needs no accelerator."""
+        """A search: it trains itself, or (`kubernetes`) has pods of its own train, and needs no accelerator; with
+        `account_per_step` it alone holds a token that may make them."""
         if launcher.kind == "process" or not self.cluster:
             return self.accelerated(task)
         from kfp import kubernetes
@@ -62,16 +64,21 @@ class Resources:
         _limit(task, self.section.cpu, self.section.memory)
         _shared_memory(task)
         kubernetes.add_pod_label(task, ROLE_LABEL, "search")  # NetworkPolicies go by it
-        return task
+        return self._as_account(task, "search", str(cluster_jobs.ACCOUNT))
 
     def deploying(self, task: Any, section: DeploySection) -> Any:
         """The deploy step; with `account_per_step` it alone holds a token that may apply InferenceServices."""
         self.cpu(task, deploy_image(section))
+        return self._as_account(task, "deploy", str(cluster.ACCOUNT))
+
+    def _as_account(self, task: Any, step: str, place: str) -> Any:
+        """Kubeflow runs all tasks of a run as one account, and its platform spec knows neither a task's account nor a
+        projected token: the only way to other rights is the token of another account, in a Secret."""
         if self.cluster and self.section.account_per_step:
             from kfp import kubernetes
 
-            secret = f"{self.section.account_of('deploy')}-token"
-            kubernetes.use_secret_as_volume(task, secret_name=secret, mount_path=str(ACCOUNT))
+            secret = f"{self.section.account_of(step)}-token"
+            kubernetes.use_secret_as_volume(task, secret_name=secret, mount_path=place)
         return task
 
     def _common(self, task: Any, image: str) -> None:

@@ -20,8 +20,8 @@ from nasflow.search.cluster_jobs import JOB_VERBS, POD_VERBS, KubernetesJobs
 pytestmark = pytest.mark.cluster
 
 SEARCH = {("batch", "jobs", "", verb) for verb in JOB_VERBS} | {("", "pods", "", verb) for verb in POD_VERBS}
-"""What manifests/components/search-workers adds, for the run's account and for the search's."""
-WITH_SEARCH = ("nasflow-runner", "nasflow-runner-search")
+"""What manifests/components/search-workers adds, for the search's account alone."""
+SEARCHS = "nasflow-runner-search"
 
 
 def rights(kubectl, namespace, account):
@@ -89,7 +89,7 @@ def everybodys(kubectl, installed):
 
 @pytest.mark.parametrize("account", sorted(USED))
 def test_an_account_may_do_what_its_step_does_and_nothing_else(kubectl, installed, everybodys, account):
-    expected = USED[account] | (SEARCH if account in WITH_SEARCH else set())
+    expected = USED[account] | (SEARCH if account == SEARCHS else set())
     assert rights(kubectl, installed.namespace, account) - everybodys == expected
 
 
@@ -153,10 +153,20 @@ def job(name):
     return golden
 
 
-@pytest.mark.parametrize("account", WITH_SEARCH)
-def test_a_searchs_token_makes_lists_and_deletes_its_workers_job(installed, as_account, account):
-    api = KubernetesApi(as_account(account), installed.namespace, inside=False, step="search")
-    jobs, made = KubernetesJobs(api), job(f"workers-of-{account}")
+@pytest.fixture(params=["Argo: the pod's own", "Kubeflow: the Secret's"])
+def searchs(request, kubectl, installed, as_account, tmp_path):
+    """A client with the token that the search's pod has."""
+    if request.param.startswith("Argo"):
+        return as_account(SEARCHS)
+    secret = ("secret", f"{SEARCHS}-token", "-n", installed.namespace)
+    kubectl("wait", "--for=jsonpath={.data.token}", *secret, "--timeout=60s")
+    found = json.loads(kubectl("get", *secret, "-o", "json").stdout)
+    return client_of(kubectl, base64.b64decode(found["data"]["token"]).decode(), tmp_path)
+
+
+def test_a_searchs_token_makes_lists_and_deletes_its_workers_job(installed, searchs):
+    api = KubernetesApi(searchs, installed.namespace, inside=False, step="search")
+    jobs, made = KubernetesJobs(api), job("workers")
     study = made["metadata"]["labels"]["nasflow.dev/study"]
     jobs.create(made)
     assert jobs.names(f"nasflow.dev/study={study}") == [made["metadata"]["name"]]
@@ -170,7 +180,7 @@ def test_a_searchs_token_makes_lists_and_deletes_its_workers_job(installed, as_a
         api.call("GET", f"/api/v1/namespaces/{installed.namespace}/secrets", what="list secrets")
 
 
-@pytest.mark.parametrize("account", ["nasflow-runner-train", "nasflow-runner-deploy"])
+@pytest.mark.parametrize("account", ["nasflow-runner", "nasflow-runner-train", "nasflow-runner-deploy"])
 def test_another_steps_token_makes_no_job(installed, as_account, account):
     jobs = KubernetesJobs(KubernetesApi(as_account(account), installed.namespace, inside=False, step="search"))
     with pytest.raises(UserError, match="manifests/components/search-workers has the rights"):

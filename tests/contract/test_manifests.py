@@ -105,13 +105,14 @@ def test_a_search_with_workers_in_pods_has_the_rights_that_it_uses_and_others_ha
     from nasflow.search.cluster_jobs import JOB_VERBS, POD_VERBS
 
     folder = MANIFESTS / "components/search-workers"
-    role, binding = _objects((folder / "rbac.yaml").read_text())
+    role, binding, secret = _objects((folder / "rbac.yaml").read_text())
     assert role["rules"] == [
         {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": list(JOB_VERBS)},
         {"apiGroups": [""], "resources": ["pods"], "verbs": list(POD_VERBS)},
     ]
     accounts = {each["metadata"]["name"] for each in _objects((MANIFESTS / "base/service-account.yaml").read_text())}
-    assert {each["name"] for each in binding["subjects"]} <= accounts
+    assert {each["name"] for each in binding["subjects"]} == {"nasflow-runner-search"} <= accounts
+    assert secret["metadata"]["annotations"] == {"kubernetes.io/service-account.name": "nasflow-runner-search"}
     for base in _objects((MANIFESTS / "base/rbac.yaml").read_text()):
         assert not {"jobs", "pods"} & {kind for rule in base.get("rules", ()) for kind in rule["resources"]}
     incoming, outgoing = _objects((folder / "network.yaml").read_text())

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import yaml
 from kfp import compiler
+from kfp.kubernetes import kubernetes_executor_config_pb2
 
 from nasflow.core.spec import ExperimentSpec
 from nasflow.deploy import cluster
+from nasflow.search import cluster_jobs
 from nasflow_pipelines import argo
 from nasflow_pipelines.kinds import kind_of
 
@@ -46,8 +48,15 @@ EXPERIMENT = {
 EACH = ["automl", "retrain"]
 
 
-def objects(name: str) -> list[dict[str, Any]]:
-    return [each for each in yaml.safe_load_all((BASE / name).read_text()) if each]
+def objects(name: str, folder: Path = BASE) -> list[dict[str, Any]]:
+    return [each for each in yaml.safe_load_all((folder / name).read_text()) if each]
+
+
+SECRETS = [
+    each
+    for each in (*objects("service-account.yaml"), *objects("rbac.yaml", ROOT / "manifests/components/search-workers"))
+    if each["kind"] == "Secret"
+]
 
 
 def granted() -> dict[str, set[tuple[str, str, str, str]]]:
@@ -99,20 +108,35 @@ def test_argos_tasks_run_as_their_own_accounts(pipeline: Any) -> None:
 
 
 @pytest.mark.parametrize("pipeline", EACH)
-def test_on_kubeflow_deploy_alone_holds_the_token_that_may_deploy(pipeline: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["process", "kubernetes"])
+def test_on_kubeflow_a_step_with_rights_of_its_own_holds_the_token_and_no_other_does(
+    pipeline: Any, launcher: str, tmp_path: Path
+) -> None:
     file = tmp_path / "p.yaml"
-    compiler.Compiler().compile(kind_of(pipeline).build(ExperimentSpec.model_validate(EXPERIMENT)), str(file))
+    content = EXPERIMENT | {"search": {"workers": 2, "launcher": {"kind": launcher}}}
+    compiler.Compiler().compile(kind_of(pipeline).build(ExperimentSpec.model_validate(content)), str(file))
     _, platform = yaml.safe_load_all(file.read_text())
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     mounted = {name: each["secretAsVolume"] for name, each in executors.items() if "secretAsVolume" in each}
-    assert set(mounted) == {"exec-deploy"}
-    (volume,) = mounted["exec-deploy"]
-    assert volume["secretName"] == "nasflow-runner-deploy-token"
-    assert Path(volume["mountPath"]) == cluster.ACCOUNT
-    (secret,) = [each for each in objects("service-account.yaml") if each["kind"] == "Secret"]
-    assert secret["metadata"]["name"] == volume["secretName"]
-    assert secret["metadata"]["annotations"] == {"kubernetes.io/service-account.name": "nasflow-runner-deploy"}
-    assert "data" not in secret  # Kubernetes fills it in
+    wanted = {"exec-deploy": ("nasflow-runner-deploy", cluster.ACCOUNT)}
+    if launcher == "kubernetes":
+        wanted["exec-search"] = ("nasflow-runner-search", cluster_jobs.ACCOUNT)
+    secrets = {each["metadata"]["name"]: each for each in SECRETS}
+    assert set(mounted) == set(wanted)
+    for name, (account, place) in wanted.items():
+        (volume,) = mounted[name]
+        assert volume["secretName"] == f"{account}-token"
+        assert Path(volume["mountPath"]) == place
+        secret = secrets[volume["secretName"]]
+        assert secret["metadata"]["annotations"] == {"kubernetes.io/service-account.name": account}
+        assert "data" not in secret  # Kubernetes fills it in
+
+
+def test_what_kubeflow_cannot_do_is_still_so() -> None:
+    """No account of a task, no projected token: once kfp-kubernetes has one, the Secrets can go."""
+    fields = {field.name for field in kubernetes_executor_config_pb2.KubernetesExecutorConfig.DESCRIPTOR.fields}
+    assert "security_context" in fields
+    assert not {name for name in fields if "account" in name or "projected" in name or "token" in name}
 
 
 def test_without_the_setting_nothing_is_split() -> None:

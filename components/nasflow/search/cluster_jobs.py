@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 from nasflow.core.errors import NasflowError, UserError
@@ -12,6 +13,9 @@ JOB_VERBS = ("create", "delete", "get", "list")
 """What `KubernetesJobs` asks for on jobs; ``manifests/components/search-workers`` grants these."""
 POD_VERBS = ("list",)
 """On pods."""
+
+ACCOUNT = Path("/var/run/secrets/nasflow/search")
+"""Where a pipeline mounts the token of an account that may do this, if the pod's own may not."""
 
 _RBAC = "manifests/components/search-workers has the rights that a search with workers in pods needs"
 _ADVICE = {403: _RBAC}
@@ -51,7 +55,7 @@ class KubernetesJobs:
 
     @classmethod
     def connect(cls) -> Self:
-        """By the account of the search's pod.
+        """As the account whose token is mounted for it, or as the pod's.
 
         Raises:
             UserError: the search does not run in a cluster.
@@ -61,7 +65,8 @@ class KubernetesJobs:
                 "search.launcher.kind: kubernetes: the search itself must run in the cluster, where its workers reach "
                 "it; submit the pipeline, or set search.launcher.kind: process"
             )
-        return cls(KubernetesApi.connect(None, step="search", wanted="search.launcher.kind: kubernetes"))
+        wanted = "search.launcher.kind: kubernetes"
+        return cls(KubernetesApi.connect(None, step="search", wanted=wanted, account=ACCOUNT))
 
     def own_pod(self) -> dict[str, Any]:
         """By address: a pod's name is cut in its host name, and not every orchestrator tells it."""

@@ -20,7 +20,7 @@ from tests.unit.search.test_search_pool import SETUP, Handle, Threads, completes
 
 from nasflow.core.errors import NasflowError, TryAgainError, UserError
 from nasflow.core.spec import BudgetSection, ExperimentSpec, LauncherSection, SearchSection
-from nasflow.search import meeting, step
+from nasflow.search import cluster_jobs, meeting, step
 from nasflow.search.channel import dial
 from nasflow.search.cluster_jobs import JOB_VERBS, POD_VERBS, KubernetesJobs
 from nasflow.search.cluster_workers import ClusterWorkers
@@ -187,6 +187,22 @@ def test_a_search_outside_a_cluster_says_so(monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(UserError, match="the search itself must run in the cluster"):
         KubernetesJobs.connect()
+
+
+def test_it_is_the_account_whose_token_is_mounted_for_it(monkeypatch, tmp_path):
+    """On Kubeflow, where the pod itself runs as the run's account, which may not make Jobs."""
+    from kubernetes import client
+
+    for name, content in (("token", "searchs-token"), ("ca.crt", "certificate"), ("namespace", "ml\n")):
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(cluster_jobs, "ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.setattr(client.Configuration, "_default", None)  # what it sets; put back afterwards
+    monkeypatch.setattr(client, "ApiClient", client.Configuration.get_default_copy)
+    api = KubernetesJobs.connect()._api
+    assert (api.namespace, api.inside) == ("ml", True)
+    assert api.client.get_api_key_with_prefix("authorization") == "bearer searchs-token"
 
 
 class Recorded:

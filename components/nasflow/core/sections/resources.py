@@ -50,8 +50,8 @@ class ResourcesSection(Section):
     """Kubernetes service account of the run."""
     account_per_step: bool = False
     """Each task has only the rights that it uses (`manifests/base/rbac.yaml`). Argo: tasks run as
-    `SERVICE_ACCOUNT-STEP`. Kubeflow Pipelines gives all tasks of a run one account: `deploy` alone is given another
-    one's token, from the Secret `SERVICE_ACCOUNT-deploy-token`."""
+    `SERVICE_ACCOUNT-STEP`. Kubeflow Pipelines gives all tasks of a run one account: deploy, and a search that makes
+    pods, are given another one's token, from the Secret `SERVICE_ACCOUNT-STEP-token`."""
 
     def image(self, name: str) -> str:
         """A container image by its short name.
