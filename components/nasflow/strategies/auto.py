@@ -15,16 +15,24 @@ from pydantic import Field
 
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Parameter
-from nasflow.strategies._base import Result, Share, Suggestion, from_study
+from nasflow.strategies._base import Positive, Result, Share, Suggestion, from_study
 from nasflow.strategies.evolution import RegularizedEvolution
 from nasflow.strategies.novelty import Novelty
 from nasflow.strategies.remembered import best_first, scored
+from nasflow.strategies.tpe import TreeParzen
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Auto:
-    """First one-gene neighbours of the best point (local search: White et al. 2020), then a mixture."""
+    """First one-gene neighbours of the best point (local search: White et al. 2020), then a mixture of those, of what
+    a tree-structured Parzen estimator draws (Bergstra et al. 2011), of evolution's children and of random points.
 
+    Where there are no presets the first points are random: the best of a few of them is worth staying near, the first
+    one is not.
+    """
+
+    startup: Positive = 10
+    """Results with a score before the first neighbour, where there are no presets."""
     neighbours: Annotated[int, Field(ge=0)] = 8
     """Trials after the presets that only change one gene of the incumbent."""
     tie: float = from_study(0.0)
@@ -33,9 +41,13 @@ class Auto:
         default_factory=lambda: RegularizedEvolution(population=8, sample=3, crossover=0.25)
     )
     """Makes the children that do not descend from the incumbent."""
-    incumbent_share: Share = 0.5
+    model: TreeParzen = dataclasses.field(default_factory=TreeParzen)
+    """Makes the points that descend from what all results say."""
+    model_share: Share = 0.5
+    """Later: probability of a point that the model draws."""
+    incumbent_share: Share = 0.25
     """Later: probability of a neighbour of the incumbent."""
-    random_share: Share = 0.1
+    random_share: Share = 0.05
     """Later: probability of a random point."""
 
     def suggest(
@@ -48,24 +60,32 @@ class Auto:
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
         novelty = Novelty(parameters, history, rng)
-        best = self.incumbent(presets, history)
+        best, done = self.incumbent(presets, history), scored(history)
+        if not presets and len(done) < self.startup:
+            return novelty.many(n, novelty.random)
         if best is None:  # nothing has worked yet: near a preset is still the best bet
             starts = [dict(preset) for preset in presets]
-            if not starts:
-                return novelty.many(n, novelty.random)
             return novelty.many(n, lambda: _changed(parameters, starts[int(rng.integers(len(starts)))], rng))
         elites = best_first(history)[: self.evolution.population]
-        searched = sum(result.same_as is None for result in scored(history)) - len(presets)
+        searched = sum(result.same_as is None for result in done) - len(presets)
+        model = self.model.proposals(parameters, history, rng)
 
         def draw() -> Suggestion:
             chance = rng.random()
-            if searched < self.neighbours or chance < self.incumbent_share:
+            if (presets and searched < self.neighbours) or chance < self.incumbent_share:
                 return Suggestion(space.mutate(parameters, best.values, rng), parents=[best.trial_id])
             if chance < self.incumbent_share + self.random_share:
                 return novelty.random()
+            if model is not None and chance < self.incumbent_share + self.random_share + self.model_share:
+                return model()
             return self.evolution.child(parameters, elites, rng)
 
-        return novelty.many(n, draw)
+        found: list[Suggestion] = []
+        while len(found) < n and (suggestion := novelty.first(draw)) is not None:
+            found.append(suggestion)
+            if model is not None:
+                model.begin()
+        return found
 
     def incumbent(self, presets: Sequence[Mapping[str, Any]], history: Sequence[Result]) -> Result | None:
         """The best result, a preset where it is not beaten by more than `tie`; None where nothing has completed."""

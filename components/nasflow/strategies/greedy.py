@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from nasflow.spaces.parameters import Parameter, is_active, key
-from nasflow.strategies._base import Key, Result, Suggestion
+from nasflow.strategies._base import Key, Positive, Result, Suggestion
 from nasflow.strategies.neighbourhood import Tried, completed, levels
 from nasflow.strategies.novelty import Novelty
+from nasflow.strategies.remembered import scored
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,9 @@ class GreedySearch:
     points: Annotated[int, Field(ge=2)] = 4
     """Levels of a real-valued parameter, or of an integer with more than eight values."""
 
+    startup: Positive = 1
+    """Results with a score, presets included, before the first climb; until then points are random."""
+
     def suggest(
         self,
         parameters: tuple[Parameter, ...],
@@ -39,9 +43,11 @@ class GreedySearch:
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
         novelty, tried = Novelty(parameters, history, rng), Tried.of(history)
+        if len(scored(history)) < self.startup:
+            return novelty.many(n, novelty.random)
         visited: set[Key] = set()
         found: list[Suggestion] = []
-        for start in tried.starts(presets):
+        for start in tried.starts(presets, among=self.startup):
             if start in visited:
                 continue
             visited.add(start)

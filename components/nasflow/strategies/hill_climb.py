@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from nasflow.spaces.parameters import Parameter, active, key
-from nasflow.strategies._base import Key, Result, Suggestion
+from nasflow.strategies._base import Key, Positive, Result, Suggestion
 from nasflow.strategies.neighbourhood import Tried, completed, steps
 from nasflow.strategies.novelty import Novelty
-from nasflow.strategies.remembered import remembered
+from nasflow.strategies.remembered import remembered, scored
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,9 @@ class HillClimb:
     first: bool = True
     """Move to the first better neighbour; off: to the best, when all of them have been tried."""
 
+    startup: Positive = 1
+    """Results with a score, presets included, before the first climb; until then points are random."""
+
     def suggest(
         self,
         parameters: tuple[Parameter, ...],
@@ -42,10 +45,12 @@ class HillClimb:
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
         novelty, tried = Novelty(parameters, history, rng), Tried.of(history)
+        if len(scored(history)) < self.startup:
+            return novelty.many(n, novelty.random)
         known = self._known(parameters, presets, history)
         visited: set[Key] = set()
         found: list[Suggestion] = []
-        for start in tried.order if self.first else tried.starts(presets):
+        for start in tried.order if self.first else tried.starts(presets, among=self.startup):
             current: Key | None = start
             while current is not None and current not in visited:
                 visited.add(current)

@@ -86,12 +86,16 @@ class Tried:
         scored = [key for key in self.results if self.score(key) > float("-inf")]
         return sorted(scored, key=lambda key: (-self.score(key), self.place[key]))
 
-    def starts(self, presets: Sequence[Mapping[str, Any]]) -> list[Key]:
-        """The points that have a score: the presets, best first, then the others as they were tried. A later trial
-        never changes what comes before it, so a search that is rebuilt from its starts takes the same way."""
+    def starts(self, presets: Sequence[Mapping[str, Any]], *, among: int = 0) -> list[Key]:
+        """The points that have a score: the presets and, where there are fewer than `among`, as many of the first
+        others, best first; then the rest as it was tried. A later trial never changes what comes before it, so a
+        search that is rebuilt from its starts takes the same way."""
         ours = {space.key(preset) for preset in presets}
         order = self.order
-        return [key for key in order if key in ours] + sorted(set(order) - ours, key=self.place.__getitem__)
+        others = sorted(set(order) - ours, key=self.place.__getitem__)
+        count = max(0, among - (len(order) - len(others)))
+        first = ours.union(others[:count])
+        return [key for key in order if key in first] + others[count:]
 
 
 def _score(result: Result) -> float:

@@ -57,9 +57,22 @@ class TreeParzen:
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
         novelty = Novelty(parameters, history, rng)
+        draw = self.proposals(parameters, history, rng)
+        if draw is None:
+            return novelty.many(n, novelty.random)
+        found: list[Suggestion] = []
+        while len(found) < n and (suggestion := novelty.first(draw)) is not None:
+            found.append(suggestion)
+            draw.begin()
+        return found
+
+    def proposals(
+        self, parameters: tuple[Parameter, ...], history: Sequence[Result], rng: np.random.Generator
+    ) -> "Proposals | None":
+        """Points, tried or not; None before the first estimate."""
         order = best_first(history)
         if len(order) < self.startup:
-            return novelty.many(n, novelty.random)
+            return None
         cut = min(_MOST_GOOD, math.ceil(self.gamma * len(order)))
         good = order[:cut]
         below, every = _Columns(parameters), _Columns.of(parameters, history)
@@ -69,38 +82,62 @@ class TreeParzen:
             p.name: (self._density(p, below.of_one(p)), self._density(p, every.of_one(p, less=below)))
             for p in parameters
         }
-        draws = self.candidates * 2
-
-        def draw() -> Suggestion:
-            nonlocal draws
-            draws = max(1, draws // 2)
-            drawn = {name: below.draw(draws, rng) for name, (below, _) in pairs.items()}
-            gains = {
-                name: np.log(below.density(drawn[name])) - np.log(above.density(drawn[name]))
-                for name, (below, above) in pairs.items()
-            }
-            best, most = dict[str, Any](), -math.inf
-            for place in range(draws):
-                values, gain = dict[str, Any](), 0.0
-                for parameter in parameters:
-                    if space.is_active(parameter, values):
-                        name = parameter.name
-                        values[name] = pairs[name][0].value(drawn[name][place])
-                        gain += gains[name][place]
-                if gain > most:
-                    best, most = values, gain
-            return Suggestion(best, parents=[good[0].trial_id])
-
-        found: list[Suggestion] = []
-        while len(found) < n and (suggestion := novelty.first(draw)) is not None:
-            found.append(suggestion)
-            draws = self.candidates * 2
-        return found
+        return Proposals(parameters, pairs, parent=good[0].trial_id, candidates=self.candidates, rng=rng)
 
     def _density(self, parameter: Parameter, seen: "Counter[Value] | list[float]") -> "_Density":
         if isinstance(seen, Counter):
             return _Counted(levels(parameter, _FEW), seen, self.prior)
         return _Parzen(parameter, seen, self.prior)
+
+
+class Proposals:
+    """Draws from an estimate, each one the best of half as many candidates as the one before."""
+
+    def __init__(
+        self,
+        parameters: tuple[Parameter, ...],
+        pairs: "Mapping[str, tuple[_Density, _Density]]",
+        *,
+        parent: str,
+        candidates: int,
+        rng: np.random.Generator,
+    ) -> None:
+        """`pairs`: l and g, by parameter; `parent`: the trial that is named as such."""
+        self._parameters, self._pairs, self._parent, self._rng = parameters, pairs, parent, rng
+        self._candidates = candidates
+        self._flat = all(parameter.when is None for parameter in parameters)
+        self.begin()
+
+    def begin(self) -> None:
+        """The next draw compares all candidates again."""
+        self._draws = self._candidates * 2
+
+    def __call__(self) -> Suggestion:
+        """The best of its candidates by l/g; the first one among equals."""
+        self._draws = max(1, self._draws // 2)
+        drawn = {name: below.draw(self._draws, self._rng) for name, (below, _) in self._pairs.items()}
+        gains = {
+            name: np.log(below.density(drawn[name])) - np.log(above.density(drawn[name]))
+            for name, (below, above) in self._pairs.items()
+        }
+        if self._flat:
+            total = np.zeros(self._draws)
+            for own in gains.values():
+                total += own
+            place = int(np.argmax(total))
+            values = {name: below.value(drawn[name][place]) for name, (below, _) in self._pairs.items()}
+            return Suggestion(values, parents=[self._parent])
+        best, most = dict[str, Any](), -math.inf
+        for place in range(self._draws):
+            values, gain = dict[str, Any](), 0.0
+            for parameter in self._parameters:
+                if space.is_active(parameter, values):
+                    name = parameter.name
+                    values[name] = self._pairs[name][0].value(drawn[name][place])
+                    gain += gains[name][place]
+            if gain > most:
+                best, most = values, gain
+        return Suggestion(best, parents=[self._parent])
 
 
 class _Columns:
@@ -143,10 +180,13 @@ class _Counted:
         self._values = values
         counts = np.array([seen[value] for value in values], dtype=np.float64)
         self._probabilities: NDArray[np.float64] = (counts + prior / len(values)) / (counts.sum() + prior)
+        self._edges = self._probabilities.cumsum()
+        self._edges /= self._edges[-1]
 
     def draw(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Places of `n` values."""
-        return rng.choice(len(self._values), size=n, p=self._probabilities).astype(np.float64)
+        drawn: NDArray[np.int64] = self._edges.searchsorted(rng.random(n), side="right")  # rng.choice's own way
+        return drawn.astype(np.float64)
 
     def density(self, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._probabilities[drawn.astype(np.int64)]

@@ -27,7 +27,8 @@ from nasflow.search.stopping import below_median, chance_to_beat
 from nasflow.strategies._base import Result
 from nasflow.strategies.registry import get_strategy
 
-STRATEGIES = ("random", "tpe", "auto")
+STRATEGIES = ("random", "auto")
+"""`auto` with presets first, as a study runs it."""
 MARKS = (25, 50, 100, 150)
 _WINDOW = 50
 _LEAST_CHANCE = 0.05
@@ -98,7 +99,9 @@ class Watched:
 def run(table: Table, name: str, seed: int, **levers: Any) -> tuple[Run, Watched]:
     """One search with some of `replay.search`'s hooks."""
     watched = Watched()
-    found = replay.search(get_strategy(name, epochs=EPOCHS), table, seed, watch=watched, **levers)
+    presets = landscape.space().presets() if name == "auto" else ()
+    strategy = get_strategy(name, epochs=EPOCHS)
+    found = replay.search(strategy, table, seed, presets=presets, watch=watched, **levers)
     return found, watched
 
 
@@ -108,7 +111,6 @@ def stopping(table: Table, seeds: Sequence[int]) -> list[str]:
         "none": None,
         "median": StoppingSection(median=True),
         "curve": StoppingSection(curve=True),
-        "both": StoppingSection(median=True, curve=True),
     }
     final, trials = table.final_test(), 100
     lines = _head(
@@ -136,7 +138,7 @@ def filters(table: Table, seeds: Sequence[int], scores: dict[str, NDArray[np.flo
     lines = _head("strategy", "filter", "keep", *(f"at {mark}" for mark in MARKS), "p at 25", "p at 150")
     for name in STRATEGIES:
         control = None
-        for by, share in [("none", 0.0), *((by, share) for by in scores for share in (0.5, 0.25))]:
+        for by, share in [("none", 0.0), *((by, share) for by in scores for share in (0.5,))]:
             runs = []
             for seed in seeds:
                 keep = filter_rule(FilterSection(keep=share), scores[by]) if by in scores else None

@@ -143,7 +143,7 @@ def search(
         presets: the first points.
         by_identity: see `Trainings`.
         stop: (the whole curve of a new training, the results so far) -> the epochs after which it is stopped; for
-            those that are granted all of them.
+            those that are granted all of them, presets excepted.
         keep: row -> whether a suggestion is trained that means no known architecture; else it has broken a limit.
         watch: told of each result, with its row.
     """
@@ -157,6 +157,7 @@ def search(
     waiting, cpu = [dict(preset) for preset in presets], 0.0
     while not trained.over:
         values: Mapping[str, Any]
+        given = bool(waiting)
         if waiting:
             values = waiting.pop(0)
         else:
@@ -170,12 +171,12 @@ def search(
             values = found[0]
         granted = values.epochs if isinstance(values, Suggestion) else None
         row, trial_id = table.row(values), str(len(history))
-        if keep is not None and not trained.knows(values) and not keep(row):
+        if keep is not None and not given and not trained.knows(values) and not keep(row):
             left_out = Result(trial_id=trial_id, values=dict(values), status="infeasible", score=None, epochs=0)
             history.append(left_out)
             continue
         if granted is None and row not in cut:
-            cut[row] = EPOCHS if stop is None else stop(trained.ahead(values), history)
+            cut[row] = EPOCHS if stop is None or given else stop(trained.ahead(values), history)
         curve = trained.train(values, granted or cut[row])
         original = first.setdefault((row, len(curve)), trial_id) if by_identity else trial_id
         history.append(

@@ -1,3 +1,4 @@
+import functools
 import sys
 import types
 
@@ -9,6 +10,8 @@ from nasflow.spaces.parameters import Choice, When, key
 from nasflow.strategies._base import Result, Suggestion, ranked
 from nasflow.strategies.auto import Auto
 from nasflow.strategies.evolution import RegularizedEvolution, cross
+from nasflow.strategies.greedy import GreedySearch
+from nasflow.strategies.hill_climb import HillClimb
 from nasflow.strategies.novelty import every_point
 from nasflow.strategies.registry import check_strategy, get_strategy
 
@@ -81,6 +84,38 @@ def test_auto_first_changes_one_gene_of_the_best_preset():
         suggestion = Auto().suggest(SPACE, presets, history, 1, np.random.default_rng(seed))[0]
         assert suggestion.parents == ("0",)
         assert len(changed(suggestion, presets[0]) - {"depth"}) <= 1
+
+
+def test_auto_without_presets_leaves_chance_only_for_the_best_of_ten():
+    history = [result(i, {"body": "plain", "width": 8 * i}, float(i)) for i in range(1, 10)]
+    auto = Auto(incumbent_share=1.0)
+    assert {auto.suggest(SPACE, (), history, 1, np.random.default_rng(seed))[0].parents for seed in range(9)} == {()}
+    history.append(result(10, {"body": "deep", "depth": 1, "width": 16}, 0.0))
+    for seed in range(9):
+        assert auto.suggest(SPACE, (), history, 1, np.random.default_rng(seed))[0].parents == ("9",)
+
+
+def test_autos_model_draws_what_the_good_have_in_common():
+    """Three of 30 are good, all with g0 = 3 and g1 = 0: the density of each is 10/13 there, and 1/13 elsewhere."""
+    flat = tuple(Choice(name=f"g{i}", values=(0, 1, 2, 3)) for i in range(5))
+    rng = np.random.default_rng(0)
+    history = [result(i, {p.name: int(rng.integers(3)) for p in flat}, 0.0) for i in range(27)]
+    history += [result(i, {"g0": 3, "g1": 0, "g2": i % 4, "g3": 1, "g4": 2}, 1.0) for i in range(27, 30)]
+    auto = Auto(model_share=1.0, incumbent_share=0.0, random_share=0.0)
+    drawn = [auto.suggest(flat, (), history, 1, np.random.default_rng(seed))[0] for seed in range(20)]
+    assert sum(values["g0"] == 3 for values in drawn) >= 18
+
+
+@pytest.mark.parametrize("strategy", [HillClimb(startup=4), HillClimb(startup=4, first=False), GreedySearch(startup=4)])
+def test_a_climb_begins_at_the_best_of_a_few_random_points(strategy):
+    flat = tuple(Choice(name=f"g{i}", values=(0, 1, 2, 3)) for i in range(5))
+    history = [result(i, {p.name: i for p in flat}, score) for i, score in enumerate((0.25, 0.75, 0.5))]
+    ask = functools.partial(strategy.suggest, flat, ())
+    assert {ask(history, 1, np.random.default_rng(seed))[0].parents for seed in range(5)} == {()}
+    history.append(result(3, {p.name: 3 for p in flat}, 0.125))
+    (following,) = ask(history, 1, np.random.default_rng(0))
+    assert following.parents == ("1",)
+    assert len(changed(following, history[1].values)) == 1
 
 
 def test_auto_breaks_ties_to_the_preset():
