@@ -32,18 +32,29 @@ def predictions(answer: NDArray[np.float32], signature: Signature) -> list[Any]:
     ]
 
 
+def outputs(answer: NDArray[np.float32], signature: Signature) -> dict[str, NDArray[np.float32] | list[str]]:
+    """As `tensors`, texts as a list.
+
+    Raises:
+        NasflowError: the model gave something that is not finite.
+    """
+    check_finite(answer)
+    classes = signature.classes
+    if classes is None:
+        return {"prediction": answer}
+    return {"probabilities": answer, "label": [classes[place] for place in answer.argmax(axis=1).tolist()]}
+
+
 def tensors(answer: NDArray[np.float32], signature: Signature) -> dict[str, NDArray[Any]]:
     """A V2 answer's outputs by name: float32, and text as object[str].
 
     Raises:
         NasflowError: the model gave something that is not finite.
     """
-    check_finite(answer)
-    values = answer.astype(np.float32)
-    if signature.classes is None:
-        return {"prediction": values}
-    labels = np.array(signature.classes, dtype=object)[answer.argmax(axis=1)]
-    return {"probabilities": values, "label": labels}
+    return {
+        name: np.array(values, object) if isinstance(values, list) else values
+        for name, values in outputs(answer, signature).items()
+    }
 
 
 def check_finite(answer: NDArray[np.float32]) -> None:
@@ -52,6 +63,6 @@ def check_finite(answer: NDArray[np.float32]) -> None:
     Raises:
         NasflowError: with the first such row, from 1.
     """
-    if not np.isfinite(answer).all():
+    if not np.logical_and.reduce(np.isfinite(answer), axis=None):
         row = int(np.argmin(np.isfinite(answer.reshape(len(answer), -1)).all(axis=1))) + 1
         raise NasflowError(f"row {row}: the model's prediction is not finite; the model is broken, deploy another")

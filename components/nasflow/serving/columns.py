@@ -47,7 +47,7 @@ class ColumnReader:
             one = self._pick
             self._pick = lambda row: (one(row),)  # type: ignore[assignment]  # an itemgetter of one gives no tuple
 
-    def read(self, rows: Sequence[Any], *, truths: bool = True) -> dict[str, NDArray[Any]]:
+    def read(self, rows: Sequence[Any], *, truths: bool = True) -> Mapping[str, NDArray[Any]]:
         """The columns by name, as `raw_batch` has them. `truths`: whether true or false may be among the values.
 
         Raises:
@@ -63,16 +63,17 @@ class ColumnReader:
             return raw_batch(rows, self._schema)
         count = len(self._numbers)
         matrix = numbers(columns[:count], len(rows), truths=truths)
+        words: dict[str, Sequence[str]] = {}
+        others: dict[str, NDArray[Any]] = {}
         if matrix is None:
-            raw = {
-                column.name: self._read(rows, column, _numeric, columns[i])
-                for i, column in enumerate(self._columns[:count])
-            }
-        else:
-            raw = RawColumns(matrix, self._numbers)
+            for column, values in zip(self._columns, columns[:count], strict=False):
+                others[column.name] = self._read(rows, column, _numeric, values)
         for (column, reader), values in zip(self._readers, columns[count:], strict=True):
-            raw[column.name] = self._read(rows, column, reader, values)
-        return raw
+            if matrix is not None and reader is _text and column.dtype != "bool" and all_text(values):
+                words[column.name] = values
+            else:
+                others[column.name] = self._read(rows, column, reader, values)
+        return others if matrix is None else RawColumns(matrix, self._numbers, words=words, others=others)
 
     def _read(self, rows: Sequence[Any], column: Column, reader: Reader | None, values: Sequence[Any]) -> NDArray[Any]:
         array = reader(values, column, self._schema) if reader is not None else None

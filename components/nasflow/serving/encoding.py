@@ -27,7 +27,7 @@ from nasflow.data.transform import (
 )
 from nasflow.data.transforms._base import ColumnTransform, normal
 from nasflow.data.transforms.image import image
-from nasflow.serving.raw_columns import LongColumns, Numbers
+from nasflow.serving.raw_columns import Numbers, RawColumns
 from nasflow.serving.vocabularies import Vocabularies
 
 Raw = Mapping[str, Any]
@@ -153,12 +153,14 @@ def _categorical(columns: Sequence[Any], places: Places) -> Fill:
 
     def fill(raw: Raw, tensors: Tensors) -> None:
         tensor = tensors["categorical"]
-        if tables is not None and type(raw) is LongColumns:
-            tensor[:, targets] = tables.ids(raw.spans.only([raw.texts.index(name) for name in names])).T
-            return
-        found = chain.from_iterable(
-            [map(id_of, raw[name].tolist(), unknown) for name, id_of in zip(names, finders, strict=True)]
-        )
+        words: Mapping[str, Sequence[str]] = {}
+        if type(raw) is RawColumns:
+            words = raw.words
+            if tables is not None and raw.spans is not None:
+                tensor[:, targets] = tables.ids(raw.spans.only([raw.texts.index(name) for name in names])).T
+                return
+        texts = [words[name] if name in words else raw[name].tolist() for name in names]
+        found = chain.from_iterable(map(map, finders, texts, [unknown] * len(names)))
         ids = np.fromiter(found, np.int32, len(names) * len(tensor))
         tensor[:, targets] = ids.reshape(len(names), -1).T
 

@@ -15,7 +15,7 @@ from simdjson import Array, Object, Parser
 
 from nasflow.data.schema import Schema
 from nasflow.serving.columns import all_text, numbers
-from nasflow.serving.raw_columns import LongColumns, RawColumns
+from nasflow.serving.raw_columns import RawColumns
 from nasflow.serving.signature import Signature
 from nasflow.serving.spans import brackets, quoted
 from nasflow.serving.v2 import InferRequest, request_of
@@ -59,7 +59,7 @@ class JsonTensors:
         self._least = least_bytes
         self._parsers: list[Parser] = []
 
-    def read(self, body: bytes, *, max_rows: int) -> tuple[InferRequest, RawColumns | LongColumns] | None:
+    def read(self, body: bytes, *, max_rows: int) -> tuple[InferRequest, RawColumns] | None:
         """The request, without its inputs, and the columns; None: not the usual request of many rows."""
         if not (self._usable and self._least <= len(body) <= _MOST_BYTES):
             return None
@@ -75,7 +75,7 @@ class JsonTensors:
             self._parsers.append(parser)
         return found
 
-    def _read(self, document: Any, body: bytes, max_rows: int) -> tuple[InferRequest, RawColumns | LongColumns] | None:
+    def _read(self, document: Any, body: bytes, max_rows: int) -> tuple[InferRequest, RawColumns] | None:
         keys = list(document) if type(document) is Object else []
         if "inputs" not in keys or len(set(keys)) != len(keys):
             return None
@@ -104,14 +104,9 @@ class JsonTensors:
         spans = quoted(body, places, rows, len(self._texts)) if self._texts else None
         if spans is not None:
             order = [name for name in tensors if name in self._texts]
-            return request, LongColumns(matrix, self._numbers, spans, tuple(order))
-        raw = RawColumns(matrix, self._numbers)
-        for name in self._texts:
-            values = tensors[name][1].as_list()
-            if not all_text(values):
-                return None
-            raw[name] = np.array(values, object)
-        return request, raw
+            return request, RawColumns(matrix, self._numbers, spans=spans, texts=tuple(order))
+        words: dict[str, Any] = {name: tensors[name][1].as_list() for name in self._texts}
+        return (request, RawColumns(matrix, self._numbers, words=words)) if all(map(all_text, words.values())) else None
 
     def _named(self, inputs: Any) -> tuple[dict[str, tuple[str, Array]], int] | None:
         """Datatype and data by column, in the body's order; and how many values each has."""

@@ -38,6 +38,8 @@ _INFO = Gauge("nasflow_model_info", "1 for the model that answers now.", ["versi
 _RELOADS = Counter("nasflow_reloads", "Models exchanged while serving.", ["result"])
 
 _MANY_ROWS = 4096
+_MANY_ANSWERS = 256
+"""Are counted together: 0.1 ms, in which nobody else is answered; 4,096 would be 1 to 2 ms, once a second."""
 MAX_OUTCOMES = 100
 """Classes that are counted one by one; later ones are counted together as `other`."""
 _TARGET_EDGES = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
@@ -87,7 +89,7 @@ class Predicted:
         """Notes an answer: probabilities [rows, classes], or numbers [rows]; not changed afterwards."""
         self._waiting.append((values, bundle))
         self._rows += len(values)
-        if self._rows >= _MANY_ROWS or len(self._waiting) >= _MANY_ROWS:
+        if self._rows >= _MANY_ROWS or len(self._waiting) >= _MANY_ANSWERS:
             self._count()
 
     def collect(self) -> Iterator[Metric]:

@@ -27,6 +27,7 @@ from nasflow.serving.columns import may_hold_truths
 from nasflow.serving.errors import MalformedError
 from nasflow.serving.live import Live, Loaded
 from nasflow.serving.probe import PROBE
+from nasflow.serving.raw_columns import rows_of
 from nasflow.serving.request_log import RequestLog
 from nasflow.serving.rows import Raw, raw_from_instances
 from nasflow.serving.tensors import output_datatypes
@@ -154,7 +155,7 @@ class Predictions:
         def write(values: NDArray[np.float32]) -> Reply:
             assert request is not None
             data, json_length = v2.respond(
-                answer.tensors(values, bundle.signature),
+                answer.outputs(values, bundle.signature),
                 output_datatypes(bundle.signature),
                 request,
                 model=self._name,
@@ -178,7 +179,7 @@ class Predictions:
         started = time.perf_counter()
         short = len(body) <= _SHORT_BYTES
         raw = read() if short else await self._elsewhere(read)
-        rows = len(next(iter(raw.values())))
+        rows = rows_of(raw)
         if self._batcher is not None:
             values = await self._batcher.predict(loaded, raw, rows)
         elif short and loaded.seconds(rows) <= _SHORT_SECONDS:

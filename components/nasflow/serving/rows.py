@@ -26,11 +26,11 @@ def raw_from_instances(
         MalformedError: not that form.
         DataError: no rows, too many, or a row that `raw_batch` refuses.
     """
-    if not isinstance(payload, Mapping) or "instances" not in payload:
+    if (type(payload) is not dict and not isinstance(payload, Mapping)) or "instances" not in payload:
         raise MalformedError('the body must be a JSON object {"instances": [{column: value, …}, …]}')
-    if extra := sorted(set(payload) - {"instances", "signature_name"}):
+    if len(payload) > 1 and (extra := sorted(set(payload) - {"instances", "signature_name"})):
         raise MalformedError(f'unknown keys {extra}; a V1 request has "instances"')
-    if payload.get("signature_name", "serving_default") != "serving_default":
+    if len(payload) > 1 and payload.get("signature_name", "serving_default") != "serving_default":
         raise MalformedError(f"unknown signature_name {payload['signature_name']!r}; leave it out")
     instances = payload["instances"]
     if not isinstance(instances, list):

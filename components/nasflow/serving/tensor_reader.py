@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nasflow.data.schema import Schema
 from nasflow.serving.columns import all_text, numbers
-from nasflow.serving.raw_columns import LongColumns, RawColumns
+from nasflow.serving.raw_columns import RawColumns
 from nasflow.serving.rows import Raw, check_rows
 from nasflow.serving.signature import Signature
 from nasflow.serving.spans import Spans, prefixed
@@ -58,8 +58,7 @@ class TensorReader:
             ordered[place] = tensor
         if len(inputs) != len(ordered):
             return self._slowly(inputs, max_rows)
-        raw: dict[str, NDArray[Any]] = {}
-        rows = None
+        matrix, rows = None, None
         if self._number_places:
             matrix = _matrix([ordered[place] for place in self._number_places], truths=truths)
             if matrix is None:
@@ -69,19 +68,24 @@ class TensorReader:
                 spans = _spans([ordered[place] for place in self._text_places], rows)
                 if spans is not None:
                     check_rows(rows, max_rows)
-                    return LongColumns(matrix, self._numbers, spans, self._texts)
-            raw = RawColumns(matrix, self._numbers)
+                    return RawColumns(matrix, self._numbers, spans=spans, texts=self._texts)
+        words: dict[str, Sequence[str]] = {}
+        others: dict[str, NDArray[Any]] = {}
         for place, entry, is_text in self._others:
             tensor = ordered[place]
-            values = _texts(tensor) if is_text else None
-            if values is None:
-                values = column(tensor, entry, self._schema)
-            if rows is not None and len(values) != rows:
+            texts = _texts(tensor) if is_text else None
+            if texts is None:
+                others[entry.column] = column(tensor, entry, self._schema)
+            else:
+                words[entry.column] = texts
+            count = len(others[entry.column] if texts is None else texts)
+            if rows is not None and count != rows:
                 return self._slowly(inputs, max_rows)
-            rows = len(values)
-            raw[entry.column] = values
+            rows = count
         check_rows(rows or 0, max_rows)
-        return raw
+        if matrix is None:
+            matrix = np.empty((rows or 0, 0))
+        return RawColumns(matrix, self._numbers, words=words, others=others)
 
     def _slowly(self, inputs: Sequence[WireTensor], max_rows: int) -> Raw:
         return raw_from_tensors(inputs, self._signature, self._schema, max_rows=max_rows)
@@ -124,7 +128,7 @@ def _matrix(tensors: Sequence[WireTensor], *, truths: bool) -> NDArray[np.float6
     return np.frombuffer(b"".join(blobs), "<f8").reshape(len(blobs), rows).T
 
 
-def _texts(tensor: WireTensor) -> NDArray[Any] | None:
+def _texts(tensor: WireTensor) -> Sequence[str] | None:
     if tensor.datatype != "BYTES" or len(tensor.shape) != 1:
         return None
     data = tensor.data
@@ -134,6 +138,4 @@ def _texts(tensor: WireTensor) -> NDArray[Any] | None:
             return None
     elif not all_text(data):
         return None
-    if tensor.shape[0] != len(data):
-        return None
-    return np.array(data, object)
+    return data if tensor.shape[0] == len(data) else None

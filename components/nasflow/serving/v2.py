@@ -116,7 +116,7 @@ def request_of(content: Mapping[str, Any], inputs: list[WireTensor], *, truths: 
 
 
 def respond(
-    values: Mapping[str, NDArray[Any]],
+    values: Mapping[str, NDArray[Any] | list[str]],
     datatypes: Mapping[str, str],
     request: InferRequest,
     *,
@@ -127,7 +127,7 @@ def respond(
     """Writes a response; returns the body, and the length of its JSON where tensors follow.
 
     Args:
-        values: every output by name; text as object[str].
+        values: every output by name; text as a list, or object[str].
         datatypes: the outputs' V2 datatypes.
         request: says which outputs, and how.
         model: its name.
@@ -141,15 +141,17 @@ def respond(
         raise MalformedError(f"output {unknown[0]!r} is unknown; the model gives {list(values)}")
     outputs, blobs = [], []
     for name in request.outputs or values:
-        array = values[name]
-        entry: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": datatypes[name]}
+        array, datatype = values[name], datatypes[name]
+        texts = array if isinstance(array, list) else array.tolist() if datatype == "BYTES" else None
+        shape = [len(array)] if isinstance(array, list) else list(array.shape)
+        entry: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
         asked = request.outputs.get(name)
         if request.binary if asked is None else asked:
-            blob = _joined(array) if datatypes[name] == "BYTES" else array.astype(_DTYPES[datatypes[name]]).tobytes()
+            blob = _joined(texts) if texts is not None else np.asarray(array, _DTYPES[datatype]).tobytes()
             entry["parameters"] = {"binary_data_size": len(blob)}
             blobs.append(blob)
         else:
-            entry["data"] = array.tolist() if array.dtype == object else np.ascontiguousarray(array).reshape(-1)
+            entry["data"] = np.ascontiguousarray(array).reshape(-1) if texts is None else texts
         outputs.append(entry)
     head = {
         "model_name": model,
@@ -166,9 +168,11 @@ def _tensor(entry: Any, rest: memoryview) -> tuple[WireTensor, memoryview]:
         name, shape, datatype = entry["name"], entry["shape"], entry["datatype"]
     except (KeyError, TypeError, IndexError):
         name = shape = datatype = None
-    if not (type(name) is type(datatype) is str and type(shape) is list and set(map(type, shape)) <= {int}):
+    if not (type(name) is type(datatype) is str and type(shape) is list):
         raise _no_tensor(entry)
-    if len(shape) > _MAX_DIMENSIONS:
+    if not (len(shape) == 1 and type(shape[0]) is int) and (
+        len(shape) > _MAX_DIMENSIONS or not set(map(type, shape)) <= {int}
+    ):
         raise _no_tensor(entry)
     parameters = entry.get("parameters")
     size = parameters.get("binary_data_size") if type(parameters) is dict else None
@@ -270,7 +274,7 @@ def _split(view: memoryview, count: int) -> list[bytes]:
     return values
 
 
-def _joined(texts: Sequence[str] | NDArray[Any]) -> bytes:
+def _joined(texts: Sequence[str]) -> bytes:
     encoded = {text: text.encode() for text in set(texts)}  # labels: a few, many times
     prefixed = {text: struct.pack("<I", len(each)) + each for text, each in encoded.items()}
     return b"".join(map(prefixed.__getitem__, texts))

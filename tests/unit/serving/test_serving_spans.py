@@ -16,7 +16,7 @@ from nasflow.serving import v2
 from nasflow.serving.encoding import Encoder
 from nasflow.serving.errors import MalformedError
 from nasflow.serving.json_tensors import JsonTensors
-from nasflow.serving.raw_columns import LongColumns
+from nasflow.serving.raw_columns import RawColumns
 from nasflow.serving.spans import Spans, brackets, prefixed, quoted
 from nasflow.serving.tensor_reader import TensorReader
 from nasflow.serving.vocabularies import Vocabularies
@@ -129,9 +129,8 @@ def test_the_encoder_takes_spans_as_it_takes_columns():
     vocabularies = {"a": ("x", "größe"), "b": ("y",)}
     columns = [CategoricalTransform(name=name, vocabulary=words) for name, words in vocabularies.items()]
     transform = TransformSpec(categorical=tuple(columns), label=LabelTransform(name="y", classes=None))
-    raw = LongColumns(
-        np.empty((3, 0)), (), _spans([["", "y", "x"], ["n", "n", "n"], ["größe", "z", "x"]]), ("b", "c", "a")
-    )
+    spans = _spans([["", "y", "x"], ["n", "n", "n"], ["größe", "z", "x"]])
+    raw = RawColumns(np.empty((3, 0)), (), spans=spans, texts=("b", "c", "a"))
     encoded = Encoder(transform, ["categorical"])(raw)["categorical"]
     assert encoded.tolist() == [[3, 0], [1, 2], [2, 1]]
     assert encoded.tolist() == Encoder(transform, ["categorical"])(dict(raw))["categorical"].tolist()
@@ -219,7 +218,7 @@ def test_the_usual_body_is_read_fast(dumps):
     values = {"age": [1.0, None], "n°": [3, 4], "job": ["a", "größe"], "note": ["", "c"]}
     body = written([tensor(name, each, binary=False) for name, each in values.items()], dumps)
     _, raw = FAST.read(body, max_rows=2)
-    assert type(raw) is LongColumns
+    assert raw.spans is not None
     assert repr(raw.matrix.tolist()) == "[[1.0, 3.0], [nan, 4.0]]"
     assert raw["job"].tolist() == ["a", "größe"]
     assert FAST.read(body, max_rows=1) is None
@@ -236,5 +235,5 @@ def test_long_binary_texts_are_looked_up_where_they_are():
     values = {"age": [1.0] * 256, "n°": [3.0] * 256, "job": ["a"] * 256, "note": ["", "c"] * 128}
     inputs = [tensor(name, each, binary=True) for name, each in values.items()]
     raw = SLOW.read(inputs, max_rows=256)
-    assert type(raw) is LongColumns
+    assert raw.spans is not None
     assert raw["note"].tolist() == values["note"]
