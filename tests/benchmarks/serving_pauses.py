@@ -10,6 +10,7 @@ the time is split into what this thread computed meanwhile (requests, the collec
 import argparse
 import asyncio
 import gc
+import operator
 import subprocess
 import sys
 import tempfile
@@ -99,7 +100,7 @@ def serve(bundle, request, options):
     print("the collector ran", len(probes[0].collected), "times", _shares(probes[0].collected or [0.0]))
     for title, key in (("longest pauses", 0), ("most computed", 1)):
         print(f"{title}: ms in all, computed, waited for a core")
-        for pause in sorted(pauses, key=lambda each, key=key: -each[key])[:8]:
+        for pause in sorted(pauses, key=operator.itemgetter(key), reverse=True)[:8]:
             print("   " + "  ".join(f"{part * 1e3:6.1f}" for part in pause))
 
 
