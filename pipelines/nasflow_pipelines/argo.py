@@ -72,7 +72,9 @@ RETRAIN: Mapping[str, Step] = {
 
 PIPELINES: Mapping[PipelineName, Mapping[str, Step]] = {"automl": AUTOML, "retrain": RETRAIN}
 
-_SPEC = "/tmp/nasflow/experiment.json"  # noqa: S108  # where Argo puts the parameter
+_TMP = "/tmp"  # noqa: S108  # a volume of the pod's; everything else is read-only
+_SPEC = f"{_TMP}/nasflow/experiment.json"
+"""Where Argo puts the parameter."""
 _WORKFLOWS_SPEC = "{{workflow.parameters.spec}}"
 _RUN = "{{workflow.parameters.work-dir}}/runs/{{workflow.uid}}"
 
@@ -186,8 +188,14 @@ def _template(name: str, step: Step, experiment: ExperimentSpec) -> dict[str, An
             "command": ["python", "-m", *(step.module or f"nasflow.{name}").split()],
             "args": arguments,
             "resources": {"requests": amounts, "limits": limits},
-            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
+            },
+            "volumeMounts": [{"name": "tmp", "mountPath": _TMP}],
         },
+        "volumes": [{"name": "tmp", "emptyDir": {}}],  # Argo puts the spec there, and reads the facts
     }
     if section.retries:
         template["retryStrategy"] = {
@@ -204,15 +212,15 @@ def _template(name: str, step: Step, experiment: ExperimentSpec) -> dict[str, An
     if section.account_per_step:
         template["serviceAccountName"] = section.account_of(name)
     if accelerated:
-        template["volumes"] = [{"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}}]
-        template["container"]["volumeMounts"] = [{"name": "dshm", "mountPath": "/dev/shm"}]  # noqa: S108  # the mount
+        template["volumes"].append({"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}})
+        template["container"]["volumeMounts"].append({"name": "dshm", "mountPath": "/dev/shm"})  # noqa: S108  # the mount
     if accelerator:
         template |= _pool(accelerator)
     return template
 
 
 def _fact_path(fact: str) -> str:
-    return f"/tmp/{fact}"  # noqa: S108  # read by Argo's executor
+    return f"{_TMP}/{fact}"
 
 
 def _pool(accelerator: AcceleratorSection) -> dict[str, Any]:

@@ -145,8 +145,18 @@ def test_pods_are_restricted():
     workflow = committed("cpu")
     assert workflow["spec"]["securityContext"]["runAsNonRoot"] is True
     for step in STEPS:
-        context = templates(workflow)[step]["container"]["securityContext"]
-        assert context == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        template = templates(workflow)[step]
+        context = template["container"]["securityContext"]
+        assert context == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        mounts = {each["mountPath"]: each["name"] for each in template["container"]["volumeMounts"]}
+        assert {each["name"]: each["emptyDir"] for each in template["volumes"]}[mounts["/tmp"]] == {}
+        paths = [each["path"] for each in template["inputs"]["artifacts"]]
+        paths += [each["valueFrom"]["path"] for each in template.get("outputs", {}).get("parameters", ())]
+        assert all(path.startswith("/tmp/") for path in paths)
 
 
 def test_the_command_writes_it(tmp_path):

@@ -12,6 +12,10 @@ import pytest
 from tests.contract.test_no_secrets import SECRETS
 from tests.unit.conftest import handmade_bundle  # noqa: F401  # the fixture
 
+from nasflow.core import spec_file
+from nasflow.core.spec import ExperimentSpec
+from nasflow_pipelines import argo
+
 pytestmark = pytest.mark.docker
 
 OWN_USER = "65532:65532"
@@ -26,8 +30,8 @@ RESTRICTED: dict[str, Any] = {
 
 
 def _run(client: Any, image: Any, command: list[str], folder: Path, **more: Any) -> str:
-    volumes = {str(folder): {"bind": "/work", "mode": "rw"}}
-    made = client.containers.run(image.id, command, volumes=volumes, detach=True, **{**RESTRICTED, **more})
+    options = {**RESTRICTED, "volumes": {str(folder): {"bind": "/work", "mode": "rw"}}, **more}
+    made = client.containers.run(image.id, command, detach=True, **options)
     try:
         code = made.wait(timeout=300)["StatusCode"]
         log = str(made.logs().decode())
@@ -40,21 +44,56 @@ def _run(client: Any, image: Any, command: list[str], folder: Path, **more: Any)
     return log
 
 
-def test_the_preprocess_step(docker_client: Any, images: dict[str, Any], tmp_path: Path) -> None:
+SMALL = {
+    "name": "tiny",
+    "task": "tabular_classification",
+    "data": {"train": "/work/data.csv", "label": "y"},
+    "search": {"budget": {"trials": 1, "epochs": 1}},
+    "train": {"seeds": 1, "epochs": 1},
+    "evaluate": {"bootstrap": 100, "min_gain": -1.0},  # deployed however little one epoch has taught it
+}
+
+
+@pytest.mark.slow
+def test_every_step_as_a_pod_of_argo_runs_it(docker_client: Any, images: dict[str, Any], tmp_path: Path) -> None:
+    """The Workflow's own commands in their images, in turn; what a pod may write is /tmp and the work dir."""
     rng = random.Random(0)
-    with (tmp_path / "data.csv").open("w", newline="") as file:
+    work = tmp_path / "work"
+    work.mkdir()
+    work.chmod(0o777)
+    with (work / "data.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["x", "colour", "y"])
         for _ in range(300):
             x = rng.gauss(0, 1)
             writer.writerow([round(x, 3), rng.choice(["red", "green"]), "yes" if x > 0 else "no"])
-    (tmp_path / "spec.yaml").write_text("{task: tabular_classification, data: {train: /work/data.csv, label: y}}")
-    tmp_path.chmod(0o777)
-    command = ["python", "-m", "nasflow.preprocess", "--spec", "/work/spec.yaml"]
-    _run(docker_client, images["beam"], [*command, "--output", "/work/dataset", "--work-dir", "/work/work"], tmp_path)
-    manifest = json.loads((tmp_path / "dataset/manifest.json").read_text())
-    assert sum(manifest["rows"].values()) == 300
-    assert (tmp_path / "dataset/manifest.json").stat().st_uid == 65532
+    experiment = ExperimentSpec.model_validate(SMALL)
+    workflow = argo.workflow(experiment)
+    templates = {each["name"]: each for each in workflow["spec"]["templates"]}
+    facts = {}
+    for step in argo.AUTOML:
+        template, tmp = templates[step], tmp_path / step
+        (tmp / "nasflow").mkdir(parents=True)
+        tmp.chmod(0o777)
+        (tmp / "nasflow/experiment.json").write_text(spec_file.to_json(experiment))
+        container = template["container"]
+        image = images[container["image"].rsplit("/")[-1].split(":")[0]]
+        filled = {"{{workflow.parameters.work-dir}}": "/work/w", "{{workflow.uid}}": "one"}
+        command = [*container["command"], *container["args"]]
+        for name, value in filled.items():
+            command = [each.replace(name, value) for each in command]
+        volumes = {str(work): {"bind": "/work", "mode": "rw"}, str(tmp): {"bind": "/tmp", "mode": "rw"}}
+        _run(docker_client, image, command, work, volumes=volumes, tmpfs=None, shm_size="1g")
+        for output in template.get("outputs", {}).get("parameters", ()):
+            facts[output["name"]] = (tmp / Path(output["valueFrom"]["path"]).name).read_text().strip()
+    assert facts == {"promoted": "true"}
+    documents = {
+        path.parent.name: json.loads(path.read_text()) for path in work.glob("w/runs/one/documents/*/manifest.json")
+    }
+    assert set(documents) == set(argo.AUTOML)
+    assert sum(documents["preprocess"]["rows"].values()) == 300
+    assert documents["deploy"]["golden_rows"] > 0
+    assert {path.stat().st_uid for path in (work / "w").rglob("*")} == {65532}
 
 
 @pytest.mark.parametrize(("name", "engine"), [("server", "onnx"), ("server-tf", "saved_model")])
