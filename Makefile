@@ -126,6 +126,10 @@ format: setup ## Formats the code and fixes what ruff can fix
 images: ## Builds the container images IMAGES on BASE_IMAGE, as PREFIX/NAME:VERSION
 	containers/build.sh $(IMAGES)
 
+.PHONY: push
+push: ## Pushes IMAGES to the registry that PREFIX names, and prints their digests, for --set
+	@containers/push.sh $(IMAGES)
+
 .PHONY: base-image
 base-image: ## Makes nasflow-base:bookworm with debootstrap, for machines that reach no registry (root)
 	containers/base-image.sh nasflow-base:bookworm

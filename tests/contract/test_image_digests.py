@@ -1,5 +1,7 @@
 """Images pinned by digest run as that digest, in every form that nasflow renders."""
 
+import hashlib
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from nasflow.core import spec_file
 from nasflow.core.sections.resources import IMAGES
 from nasflow.core.spec import ExperimentSpec
 from nasflow.core.version import VERSION
@@ -15,6 +18,7 @@ from nasflow.deploy.isvc import Release
 from nasflow.deploy.spec import DeploySpec
 from nasflow_pipelines import argo, compiling
 
+ROOT = Path(__file__).resolve().parents[2]
 DIGESTS = {name: f"sha256:{place:064x}" for place, name in enumerate(IMAGES)}
 
 
@@ -57,6 +61,36 @@ def test_so_does_an_inference_service_and_what_is_not_named_keeps_its_tag() -> N
         for digests, expected in ((DIGESTS, f"@{DIGESTS[name]}"), ({}, f":{VERSION}")):
             spec = DeploySpec.of(experiment(image_digests=digests))
             assert images(isvc.predictor(spec, release)) == {f"r/n/{name}{expected}"}
+
+
+def test_what_was_pushed_is_what_runs(tmp_path: Path) -> None:
+    """`containers/push.sh`, with a docker whose registry gives every image the digest of its name."""
+    fake = tmp_path / "docker"
+    fake.write_text(
+        "#!/bin/sh\n"
+        'digest() { printf "sha256:"; printf %s "$1" | sha256sum | cut -c1-64; }\n'
+        'case "$1" in\n'
+        '  push) echo "pushed $2" ;;\n'
+        '  image) echo "elsewhere/beam@$(digest other)"; echo "${5%:*}@$(digest "${5%:*}")" ;;\n'
+        "esac\n"
+    )
+    fake.chmod(0o755)
+    names = ("beam", "beam-sdk", "trainer", "ops", "server", "server-tf")
+    done = subprocess.run(
+        [ROOT / "containers/push.sh", *names],
+        env={"PATH": "/usr/bin:/bin", "DOCKER": str(fake), "PREFIX": "r/n"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines() == [f"pushed r/n/{name}:{VERSION}" for name in names]
+    file = tmp_path / "e.yaml"
+    file.write_text("{name: m, task: tabular_regression, data: {train: 'gs://b/x.csv', label: y}}")
+    pinned = spec_file.load(file, [done.stdout.strip(), "resources.image_prefix=r/n"])
+    wanted = {name: f"r/n/{name}@sha256:{hashlib.sha256(f'r/n/{name}'.encode()).hexdigest()}" for name in names}
+    assert images(argo.workflow(pinned)) == {wanted[name] for name in ("beam", "trainer", "ops", "server-tf")}
+    release = Release(name="iris", version=1, bundle_uri="gs://b/1", bundle_digest="d")
+    assert images(isvc.predictor(DeploySpec.of(pinned), release)) == {wanted["server"]}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ SCRIPTS = (
     ".ci/run",
     "containers/base-image.sh",
     "containers/build.sh",
+    "containers/push.sh",
     "containers/start-docker.sh",
     "tests/flink/fetch.sh",
 )
