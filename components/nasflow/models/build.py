@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from nasflow.data.tensors import InputSpec, OutputSpec, dtype_of
-from nasflow.models.layers import image, plain, series, table, text
+from nasflow.models.layers import image, ngrams, plain, series, table, text
 from nasflow.models.layers._base import Makers, Site
 from nasflow.models.layers.plain import MEMBERS
 from nasflow.spaces.architecture import Architecture
@@ -15,7 +15,9 @@ from nasflow.spaces.cost import cost
 
 __all__ = ["MEMBERS", "build", "normalised"]
 
-MAKERS: Makers = MappingProxyType({**plain.MAKERS, **image.MAKERS, **table.MAKERS, **text.MAKERS, **series.MAKERS})
+MAKERS: Makers = MappingProxyType(
+    {**plain.MAKERS, **image.MAKERS, **table.MAKERS, **text.MAKERS, **ngrams.MAKERS, **series.MAKERS}
+)
 """By operation; the module of a kind of operations here goes with one in `nasflow.spaces.operations`."""
 
 _ENCODINGS = frozenset({"input", "concat", "embedding", "output"})

@@ -25,6 +25,7 @@ from nasflow.models.backup import Backup
 from nasflow.models.checkpoint import Start
 from nasflow.models.class_weights import weighted
 from nasflow.models.hypermodels.held import held_by
+from nasflow.models.ngram_features import counted
 from nasflow.models.predict import predict
 from nasflow.models.runtime import PLAIN, Runtime
 from nasflow.models.trainer import Trainer
@@ -175,12 +176,20 @@ def fit_with(
     steps = train.rows // batch
     output = weighted(output, recipe, train.labels)
     horizon = max(extras.horizon or epochs, epochs)
-    trainer = Trainer(model, recipe, output, batch=batch, steps=horizon * steps, runtime=extras.runtime)
+    trainer = Trainer(
+        counted(model, train),
+        recipe,
+        output,
+        batch=batch,
+        steps=horizon * steps,
+        runtime=extras.runtime,
+        rows=train.rows,
+    )
     data = Rows(train.only(model.input), recipe, output, batch, extras.runtime.steps_per_call)
     best = _Best(metric, extras.patience)
 
     training: dict[str, Any] = {"rows": train.rows, "seed": seed, "weights": output.weights, "batch": batch}
-    training |= {"horizon": horizon, "precision": extras.runtime.precision}
+    training.update(horizon=horizon, precision=extras.runtime.precision)
     training |= {} if train.weights is None else {"row_weights": hashlib.sha256(train.weights.tobytes()).hexdigest()}
     lasting = _fingerprint(trainer, recipe, **training)
     start, history, backup = Start(found="nothing"), list[Epoch](), None

@@ -15,6 +15,8 @@ from nasflow.models.build import MEMBERS
 from nasflow.models.mixing import Mixing
 from nasflow.models.optimizers import make_optimizer
 from nasflow.models.runtime import PLAIN, Runtime
+from nasflow.models.schedule import Schedule
+from nasflow.models.wide import descend, peak_rate, wide_tables
 from nasflow.spaces.architecture import Recipe
 
 logger = logging.getLogger(__name__)
@@ -41,8 +43,10 @@ class Trainer:
         steps: int,
         runtime: Runtime = PLAIN,
         paced: bool = False,
+        rows: int = 1,
     ) -> None:
-        """`steps`: that the schedule spans; `paced`: the caller sets the learning rate instead."""
+        """`steps`: that the schedule spans; `paced`: the caller sets the learning rate instead; `rows`: of an epoch,
+        which counts for linear models on sparse features (`nasflow.models.wide`)."""
         self.model = model
         self.batch = batch
         self._runtime = runtime
@@ -56,7 +60,12 @@ class Trainer:
         self.optimizer.exclude_from_weight_decay(var_list=kept)
         if runtime.precision == "mixed_float16":  # its smallest gradients would be 0
             self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
-        self.optimizer.build(model.trainable_variables)
+        self._wide = wide_tables(model)
+        apart = {id(variable) for variable in self._wide}
+        self._others = [variable for variable in model.trainable_variables if id(variable) not in apart]
+        rate = peak_rate(rows=rows, batch=batch, steps=steps, regression=output.classes is None)
+        self._wide_rate = Schedule(recipe.schedule, peak=rate, steps=steps)
+        self.optimizer.build(self._others)
         self._averages = (
             [tf.Variable(variable.value, trainable=False) for variable in model.trainable_variables]
             if recipe.ema is not None
@@ -136,17 +145,31 @@ class Trainer:
         return lambda i, y, weights: plain(i, y) if weights is None else by_weight(i, y, weights)
 
     def _step(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-        variables = [variable.value for variable in self.model.trainable_variables]
+        others = [variable.value for variable in self._others]
+        wide = [variable.value for variable in self._wide]
         mixing = Mixing.draw(self._recipe.mixup, self.optimizer.iterations.value) if "image" in inputs else None
         with tf.GradientTape() as tape:
             answers = self._learner(mixing.inputs(inputs) if mixing else inputs, training=True)
             answers = tf.cast(answers, tf.float32)
             loss = mixing.loss(self._loss, labels, answers, weights) if mixing else self._loss(labels, answers, weights)
             scaled = self.optimizer.scale_loss(loss)  # by 1, but for float16
-        self.optimizer.apply(tape.gradient(scaled, variables))
+        slopes = tape.gradient(scaled, [*others, *wide])
+        self._descend(wide, slopes[len(others) :])
+        self.optimizer.apply(slopes[: len(others)])
         if self._averages:
             self._average()
         return loss
+
+    def _descend(self, wide: list[tf.Variable], slopes: list[Any]) -> None:
+        """One step of the linear models on sparse features; counted, where the optimiser has nothing to count."""
+        if not wide:
+            return
+        rate = self._wide_rate(self.optimizer.iterations.value)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            rate /= self.optimizer.dynamic_scale.value
+        descend(wide, slopes, rate)
+        if not self._others:
+            self.optimizer.iterations.assign_add(1)
 
     def _loss(self, labels: tf.Tensor, answers: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
         """Mean over rows (and packed members, each of which learns by itself), each times its class's weight and its

@@ -8,6 +8,8 @@ from nasflow.spaces.architecture import Architecture, ArchitectureError
 from nasflow.spaces.operations import OPERATIONS, Measure, measure
 
 _FLOAT_BYTES = 4
+OUTPUTS = ("output", "logits", "hypermodel")
+"""What an architecture can end in."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ def measures(architecture: Architecture, inputs: InputSpec, output: OutputSpec) 
     Raises:
         ArchitectureError: see `cost`.
     """
-    if not architecture.nodes or architecture.nodes[-1].op not in ("output", "hypermodel"):
+    if not architecture.nodes or architecture.nodes[-1].op not in OUTPUTS:
         raise ArchitectureError("the last node must be an output")
     found: dict[str, Measure] = {}
     for node in architecture.nodes:

@@ -27,7 +27,7 @@ Values = Mapping[str, Any]
 _BLOCKS: Mapping[str, str] = {"repeat": "layers", "when": "layers", "choose": "cases", "branches": "merge"}
 """Entries that hold others, and the key that goes with them."""
 _MERGES = ("add", "concat", "multiply")
-_NOT_WRITTEN = frozenset({"output", "hypermodel", *_MERGES})
+_NOT_WRITTEN = frozenset({"output", "logits", "hypermodel", *_MERGES})
 _MAIN: Mapping[str, str] = {
     "input": "tensor",
     "conv": "filters",

@@ -218,7 +218,7 @@ def _short(value: Any) -> str:
 
 
 def _colour(op: str) -> str:
-    if op in ("input", "output"):
+    if op in ("input", "output", "logits"):
         return "#e8edf3"
     if "conv" in op:
         return "#dbeafe"

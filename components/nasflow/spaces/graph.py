@@ -22,9 +22,10 @@ class Graph:
         """Their sum; one alone is its own."""
         return self.add("add", *sources) if len(sources) > 1 else sources[0]
 
-    def finish(self, source: str, recipe: Recipe) -> Architecture:
-        """Puts the output on `source`; nodes that do not lead there are left out."""
-        self.add("output", source)
+    def finish(self, source: str, recipe: Recipe, *, end: str = "output") -> Architecture:
+        """Puts the output on `source` (or ``logits``, where that is the output); nodes that do not lead there are left
+        out."""
+        self.add(end, source)
         wanted, kept = {self._nodes[-1].name}, list[Node]()
         for node in reversed(self._nodes):
             if node.name in wanted:

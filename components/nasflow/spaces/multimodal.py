@@ -39,12 +39,12 @@ class MultimodalSpace(Space):
         self._kinds = kinds(inputs)
         if len(self._kinds) < 2:
             raise ValueError(f"MultimodalSpace needs several kinds of input, the data have {' and '.join(self._kinds)}")
-        self._inputs = inputs
+        self._inputs, self._output = inputs, output
         genes: list[Parameter] = []
         if "image" in self._kinds:
             genes += towers.image_parameters(inputs, prefix="image_")
         if "text" in self._kinds:
-            genes += text_tower.parameters(inputs, prefix="text_")
+            genes += text_tower.parameters(inputs, prefix="text_", forms=text_tower.FORMS[:2])
         if "table" in self._kinds:
             genes += towers.table_parameters(inputs, prefix="table_")
         genes += [
@@ -64,6 +64,9 @@ class MultimodalSpace(Space):
     def presets(self) -> tuple[dict[str, Any], ...]:
         """Strong towers joined, with a bag of words and with convolutions over them; the same, gated."""
         bag, cnn, *_ = text_tower.presets(self._inputs, prefix="text_")
+        if "text" in self._kinds:
+            form = {"text_form": text_tower.preset_forms(self._output)[-1]}
+            bag, cnn = bag | form, cnn | form
         base = {
             **towers.image_preset(self._inputs, prefix="image_"),
             **towers.table_preset(self._inputs, prefix="table_"),
@@ -87,11 +90,13 @@ class MultimodalSpace(Space):
     def architecture(self, values: Mapping[str, Any]) -> Architecture:
         self.check(values)
         graph = Graph()
-        vectors = []
+        vectors, wide = list[str](), tuple[str, ...]()
         if "image" in self._kinds:
             vectors.append(towers.write_image(graph, values, prefix="image_"))
         if "text" in self._kinds:
-            vectors.append(text_tower.write(graph, self._inputs, values, prefix="text_"))
+            tower = text_tower.write(graph, self._inputs, values, prefix="text_")
+            vectors += [tower.deep] if tower.deep else []
+            wide = tower.wide
         if "table" in self._kinds:
             vectors.append(towers.write_table(graph, self._inputs, values, prefix="table_"))
         x = _fused(graph, vectors, values)
@@ -100,7 +105,8 @@ class MultimodalSpace(Space):
         if values["dropout"]:
             x = graph.add("dropout", x, rate=values["dropout"])
         flip, shift = values.get("flip") == "on", values.get("shift", 0)
-        return graph.finish(x, recipe_genes.recipe(values, flip=flip, shift=shift))
+        recipe = recipe_genes.recipe(values, flip=flip, shift=shift)
+        return text_tower.finish(graph, x, wide, self._output, recipe)
 
 
 def _fused(graph: Graph, vectors: list[str], values: Mapping[str, Any]) -> str:

@@ -43,5 +43,6 @@ MAKERS: Makers = MappingProxyType(
         "concat": lambda s: keras.layers.Concatenate(name=s.name)(list(s.sources)),
         "dense": lambda s: keras.layers.Dense(s.settings["units"], use_bias=s.settings["bias"], name=s.name)(s.source),
         "output": _output,
+        "logits": lambda s: keras.layers.Activation("linear", name="output", dtype="float32")(s.source),
     }
 )

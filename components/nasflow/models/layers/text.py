@@ -8,10 +8,9 @@ import keras
 
 from nasflow.data.tensors import text_place
 from nasflow.models.layers._base import Makers, Site
+from nasflow.models.layers.masking import held, mask_of, summed
 
 _LOW = -3e4
-_FACTOR = 31_393
-"""A prime: of the hash of several tokens. Times 65,536, plus an id, it fits an int32."""
 
 
 def _token_embedding(site: Site) -> Any:
@@ -19,20 +18,7 @@ def _token_embedding(site: Site) -> Any:
     table = keras.layers.Embedding(
         site.inputs.texts[text_place(site.settings["tensor"])].ids, site.settings["dim"], name=site.name
     )
-    return _held(table(ids), ids, site)
-
-
-def _ngram_embedding(site: Site) -> Any:
-    """The hash is h = (h · 31,393 + id) mod buckets over the n ids, as fastText hashes (Joulin et al. 2017, §2.1)."""
-    (ids,) = site.sources
-    n, buckets, length = site.settings["n"], site.settings["buckets"], ids.shape[1]
-    padded = keras.ops.pad(ids, [[0, 0], [0, n - 1]])
-    hashed = keras.ops.mod(ids, buckets)
-    for place in range(1, n):
-        shifted = _sum(f"{site.name}_{place}", hashed * _FACTOR, padded[:, place : place + length])
-        hashed = keras.ops.mod(shifted, buckets)
-    table = keras.layers.Embedding(buckets, site.settings["dim"], name=site.name)
-    return _held(table(hashed), padded[:, n - 1 : n - 1 + length], site)
+    return held(table(ids), ids, site.name)
 
 
 def _positions(site: Site) -> Any:
@@ -42,21 +28,21 @@ def _positions(site: Site) -> Any:
     learned = keras.layers.EinsumDense(
         "nlo,ld->nld", (length, dim), kernel_initializer=keras.initializers.RandomNormal(stddev=0.02), name=site.name
     )(ones)
-    return _sum(f"{site.name}_sum", x, learned)
+    return summed(f"{site.name}_sum", x, learned)
 
 
 def _conv(site: Site) -> Any:
     x, ids = site.sources
     s = site.settings
     conv = keras.layers.Conv1D(s["filters"], s["kernel"], dilation_rate=s["dilation"], padding="same", name=site.name)
-    return _held(conv(_held(x, ids, site, "_in")), ids, site)
+    return held(conv(held(x, ids, f"{site.name}_in")), ids, site.name)
 
 
 def _bigru(site: Site) -> Any:
     x, ids = site.sources
     gru = keras.layers.GRU(site.settings["units"], return_sequences=True)
     both = keras.layers.Bidirectional(gru, name=site.name)(x, mask=keras.ops.not_equal(ids, 0))
-    return _held(both, ids, site)
+    return held(both, ids, site.name)
 
 
 def _self_attention(site: Site) -> Any:
@@ -64,7 +50,7 @@ def _self_attention(site: Site) -> Any:
     heads = site.settings["heads"]
     layer = keras.layers.MultiHeadAttention(heads, x.shape[-1] // heads, flash_attention=False, name=site.name)
     seen = keras.ops.expand_dims(keras.ops.not_equal(ids, 0), 1)
-    return _held(layer(x, x, attention_mask=seen), ids, site)
+    return held(layer(x, x, attention_mask=seen), ids, site.name)
 
 
 def _token_dense(site: Site) -> Any:
@@ -73,22 +59,22 @@ def _token_dense(site: Site) -> Any:
 
 def _token_mean(site: Site) -> Any:
     x, ids = site.sources
-    return _weighed(x, _mask(ids))
+    return _weighed(x, mask_of(ids))
 
 
 def _token_max(site: Site) -> Any:
     """0 where there is no token."""
     x, ids = site.sources
-    mask = _mask(ids)
-    seen = _sum(f"{site.name}_seen", x, (1 - mask) * _LOW)
+    mask = mask_of(ids)
+    seen = summed(f"{site.name}_seen", x, (1 - mask) * _LOW)
     return keras.ops.max(seen, axis=1) * keras.ops.max(mask, axis=1)
 
 
 def _token_attention(site: Site) -> Any:
     x, ids = site.sources
-    mask = _mask(ids)
+    mask = mask_of(ids)
     scores = keras.layers.Dense(1, use_bias=False, name=site.name)(x)
-    seen = _sum(f"{site.name}_seen", scores, (1 - mask) * _LOW)
+    seen = summed(f"{site.name}_seen", scores, (1 - mask) * _LOW)
     return _weighed(x, keras.ops.softmax(seen, axis=1) * mask)
 
 
@@ -102,7 +88,7 @@ def _idf_mean(site: Site) -> Any:
         trainable=False,
         name=site.name,
     )
-    return _weighed(x, known(ids) * _mask(ids))
+    return _weighed(x, known(ids) * mask_of(ids))
 
 
 def _gated(site: Site) -> Any:
@@ -116,21 +102,6 @@ def _gated(site: Site) -> Any:
     return keras.ops.sum(keras.ops.stack(states, axis=1) * keras.ops.expand_dims(weights, -1), axis=1)
 
 
-def _sum(name: str, *parts: Any) -> Any:
-    """As a layer with a name: Keras would call its own `add_3`, as the architecture may call another node."""
-    return keras.layers.Add(name=name)(list(parts))
-
-
-def _mask(ids: Any) -> Any:
-    """Of shape [rows, length, 1]: 1 where there is a token."""
-    return keras.ops.expand_dims(keras.ops.cast(keras.ops.not_equal(ids, 0), keras.backend.floatx()), -1)
-
-
-def _held(x: Any, ids: Any, site: Site, suffix: str = "") -> Any:
-    """0 where there is no token."""
-    return keras.layers.Multiply(name=f"{site.name}_held{suffix}")([x, _mask(ids)])
-
-
 def _weighed(x: Any, weights: Any) -> Any:
     """Σ weight · x / Σ weight; 0 where all weights are 0."""
     total = keras.ops.sum(weights, axis=1)
@@ -140,7 +111,6 @@ def _weighed(x: Any, weights: Any) -> Any:
 MAKERS: Makers = MappingProxyType(
     {
         "token_embedding": _token_embedding,
-        "ngram_embedding": _ngram_embedding,
         "token_positions": _positions,
         "token_conv": _conv,
         "token_bigru": _bigru,

@@ -59,6 +59,8 @@ def _linear(probe: Probe) -> Architecture:
     """Without normalisation and activations, and with a copy of the output layer, which is float32, before it."""
     plain = without(probe.architecture, _LEFT_OUT)
     *before, last = plain.nodes
+    if last.op == "logits":
+        return plain
     if len(measures(plain, probe.inputs, probe.output)[last.inputs[0]].shape) > 1:
         return plain  # packed networks: their output layer is many
     settings = {"units": probe.output.classes or 1, "bias": True}
@@ -67,8 +69,10 @@ def _linear(probe: Probe) -> Architecture:
 
 
 def _cut(model: keras.Model) -> keras.Model:
-    """Without the layer after the copy."""
+    """Without the layer after the copy, and without one that only turns answers into float32."""
     copy = next((layer for layer in model.layers if layer.name == _COPY), None)
+    if copy is None and isinstance(last := model.get_layer("output"), keras.layers.Activation):
+        return keras.Model(model.input, last.input)
     return model if copy is None else keras.Model(model.input, copy.output)
 
 

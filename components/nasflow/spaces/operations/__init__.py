@@ -28,6 +28,7 @@
     piecewise         bins dim                      numeric (f,) → (f · dim,); the same paper, learned bins
     quantile          bins dim                      the same, at most so many bins between the data's quantiles, fixed
     output                                          (d,) or (members, d) → (classes,) or (1,)
+    logits                                          (classes,) or (1,) → the same: an output that is computed already
     hypermodel        hypermodel arguments values   tensors → (classes,) or (1,): a user's whole model, and what was
                       code parameters multiply_adds counted when it was built
 

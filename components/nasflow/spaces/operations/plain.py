@@ -73,6 +73,13 @@ def _output(c: Context) -> Measure:
     return Measure((units,), members * (shape[-1] + 1) * units, members * shape[-1] * units)
 
 
+def _logits(c: Context) -> Measure:
+    shape = c.one(1)
+    if shape != (c.output.classes or 1,):
+        raise ValueError(f"{c.output.classes or 1} numbers a row are the answer")
+    return Measure(shape)
+
+
 def _hypermodel(c: Context) -> Measure:
     """As `nasflow.models.hypermodels` found when it built the model."""
     return Measure((c.output.classes or 1,), int(c.settings["parameters"]), int(c.settings["multiply_adds"]))
@@ -94,6 +101,7 @@ OPERATIONS: Table = MappingProxyType(
         "concat": Operation(_concat),
         "dense": Operation(_dense, weighted=True),
         "output": Operation(_output, weighted=True),
+        "logits": Operation(_logits),
         "hypermodel": Operation(_hypermodel, weighted=True),
     }
 )

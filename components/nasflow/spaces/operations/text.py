@@ -3,6 +3,8 @@
     op                settings                inputs → output (without the batch dimension)
     token_embedding   tensor dim              ids (length,) → (length, dim)
     ngram_embedding   n buckets dim           ids → (length, dim): of the n tokens from each place on, by their hash
+    ngram_linear      tensor most features    ids → (classes,) or (1,): a linear model on TF-IDF of words and of their
+                      strength dropout        n-grams up to `most`: see `nasflow.models.layers.ngrams`
     token_positions                           (length, dim) → the same, a learned vector a place added
     token_conv        filters kernel dilation (length, dim), ids → (length, filters)
     token_bigru       units                   (length, dim), ids → (length, 2 · units): forwards and backwards
@@ -28,6 +30,8 @@ from nasflow.spaces.operations._base import Context, Measure, Operation, Table
 NGRAMS = (2, 3)
 MOST_BUCKETS = 1 << 16
 """More, and the hash of n tokens would overflow an int32."""
+MOST_FEATURES = 1 << 18
+"""About as many as there are hashes of one length."""
 
 
 def _embedded(c: Context) -> Measure:
@@ -47,6 +51,19 @@ def _ngrams(c: Context) -> Measure:
     if c.settings["n"] not in NGRAMS or buckets > MOST_BUCKETS:
         raise ValueError(f"n must be one of {NGRAMS}, buckets at most {MOST_BUCKETS}")
     return Measure((length, dim), buckets * dim)
+
+
+def _linear(c: Context) -> Measure:
+    (length,) = c.one(1)
+    tensor, most, features = c.settings["tensor"], c.whole("most"), c.whole("features")
+    if tensor not in text_tensors(c.inputs) or length != c.inputs.texts[text_place(tensor)].length:
+        raise ValueError("the data has no such text")
+    if most > NGRAMS[-1] or features > MOST_FEATURES:
+        raise ValueError(f"most must be at most {NGRAMS[-1]}, features at most {MOST_FEATURES}")
+    if not 0 <= float(c.settings["dropout"]) < 1 or not float(c.settings["strength"]) > 0:
+        raise ValueError("dropout must be in [0, 1), strength > 0")
+    units = c.output.classes or 1
+    return Measure((units,), features * units, (most * length + 1) * units)
 
 
 def _positions(c: Context) -> Measure:
@@ -118,6 +135,7 @@ OPERATIONS: Table = MappingProxyType(
     {
         "token_embedding": Operation(_embedded, weighted=True),
         "ngram_embedding": Operation(_ngrams, weighted=True),
+        "ngram_linear": Operation(_linear, weighted=True),
         "token_positions": Operation(_positions),
         "token_conv": Operation(_conv, weighted=True),
         "token_bigru": Operation(_bigru, weighted=True),
