@@ -96,6 +96,9 @@ def predictor(spec: DeploySpec, release: Release) -> dict[str, Any]:
         "maxReplicas": spec.max_replicas,
         "scaleMetric": metric,
         "scaleTarget": spec.scale_target or target,
+        # KServe hands the service's annotations on to its pods, where the predictor's own come first. Without this one
+        # each step of a rollout would change all pods' template: new pods (Standard), or another revision (Knative).
+        "annotations": {STATE: "of the InferenceService"},
         **(_tensorflow(spec, release) if spec.runtime == "tensorflow" else {"containers": [_server(spec, release)]}),
     }
     if spec.mode == "standard":

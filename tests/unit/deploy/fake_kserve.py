@@ -43,6 +43,7 @@ class FakeCluster:
         self._owned = {}
         self._revisions = {}  # name → [(revision, version)]
         self._writes = 0
+        self.templates = {}  # version → the pod templates that its Deployment has had
 
     # ---- what nasflow calls ----
     def get(self, name):
@@ -129,16 +130,20 @@ class FakeCluster:
         if canaries:
             (canary,) = spec["canary"]
             conditions.append(self._condition("CanaryPredictorReady", _version(canary["predictor"])))
+        for each in [spec["predictor"], *(canary["predictor"] for canary in spec.get("canary", []))]:
+            made = self.templates.setdefault(_version(each), [])
+            if (template := _template(live, each)) not in made:
+                made.append(template)
         status = {"conditions": conditions, "canaryStatuses": canaries, "deploymentMode": "Standard"}
         host = f"{name}-{spec['predictor']['name']}-predictor.{self.namespace}.svc.cluster.local"
         return {**status, "address": {"url": f"http://{host}"}, "url": f"http://{name}-{self.namespace}.example.com"}
 
     def _knative(self, live):
         name, spec = live["metadata"]["name"], live["spec"]
-        template = {key: value for key, value in spec["predictor"].items() if key != "canaryTrafficPercent"}
+        template = _template(live, spec["predictor"])
         revisions = self._revisions.setdefault(name, [])
         if not revisions or revisions[-1][2] != template:
-            revisions.append((f"{name}-predictor-{len(revisions) + 1:05d}", _version(template), template))
+            revisions.append((f"{name}-predictor-{len(revisions) + 1:05d}", _version(spec["predictor"]), template))
         component = (live["status"].get("components") or {}).get("predictor", {})
         created, version, _ = revisions[-1]
         percent = spec["predictor"].get("canaryTrafficPercent")
@@ -215,6 +220,13 @@ class FakeServer:
             return 500, b'{"error": "internal error"}'
         self.codes["200"] += 1
         return 200, json.dumps({"predictions": [self.number]}).encode()
+
+
+def _template(live, predictor):
+    """Of the pods: the service's annotations are theirs, too, unless the predictor has others."""
+    scale = {"canaryTrafficPercent", "minReplicas", "maxReplicas", "scaleMetric", "scaleTarget"}
+    annotations = {**live["metadata"]["annotations"], **predictor.get("annotations", {})}
+    return {**{key: value for key, value in predictor.items() if key not in scale}, "annotations": annotations}
 
 
 def _uri(predictor):

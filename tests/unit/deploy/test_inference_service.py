@@ -74,7 +74,7 @@ def test_our_server_in_standard_mode():
     assert canary["trafficPercent"] == 10
     inner = canary["predictor"]
     # KServe's webhook refuses autoscaling on a canary
-    assert set(inner) == {"name", "minReplicas", "containers", "volumes"}
+    assert set(inner) == {"name", "minReplicas", "annotations", "containers", "volumes"}
     (container,) = inner["containers"]
     assert container["image"] == f"nasflow/server:{VERSION}"
     assert container["command"] == ["python", "-m", "nasflow.serving"]

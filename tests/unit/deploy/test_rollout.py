@@ -85,6 +85,16 @@ def test_a_good_canary_gets_no_requests_then_its_share_then_all(mode):
     assert outcome.reason == "canary at 10 %: 26 requests, 0 failed, p95 5 ms"
 
 
+def test_no_step_of_a_rollout_changes_the_pods_of_a_version():
+    """KServe makes annotations of the service the pods' own: a state that they could see would start them anew."""
+    cluster, clock = make({1: FakeServer(), 2: FakeServer(), 3: FakeServer(7.0)}, "standard")
+    deploy(cluster, clock, 1)
+    deploy(cluster, clock, 2)
+    with pytest.raises(NasflowError, match="rolled back"):
+        deploy(cluster, clock, 3)
+    assert {version: len(templates) for version, templates in cluster.templates.items()} == {1: 1, 2: 1, 3: 1}
+
+
 @MODES
 def test_a_canary_that_fails_requests_is_rolled_back_and_the_old_version_serves_all_the_time(mode):
     cluster, clock = make({1: FakeServer(), 2: FakeServer(fails_after=15)}, mode)
