@@ -18,8 +18,9 @@ export PREFIX ?= nasflow
 
 SBOM_IMAGES := beam beam-sdk trainer trainer-gpu ops server server-tf
 
-# Where `make local-cluster` builds and runs it (tests/cluster/local/__main__.py).
+# Where `make local-cluster` builds and runs it, and how far it goes (tests/cluster/local/__main__.py): `api` needs no root.
 CLUSTER ?= build/cluster
+STAGES ?= api addons node
 
 PYTEST := $(BIN)/pytest
 # Processes of the fast and of the slow tests, each with a TensorFlow of its own (about 1.5 GB); a file's tests stay together.
@@ -91,9 +92,9 @@ test-cluster: setup ## Deploys to the cluster that kubectl is configured for; te
 	$(PYTEST) -m cluster tests/cluster
 
 .PHONY: local-cluster
-local-cluster: setup ## Builds Kubernetes from its Go module and starts it here, with KServe's types: for `make test-cluster`
-	tests/cluster/local/build.sh $(CLUSTER)
-	$(BIN)/python -m tests.cluster.local up --folder $(CLUSTER)
+local-cluster: setup ## Builds Kubernetes and KServe from their Go modules and starts them here: for `make test-cluster`
+	tests/cluster/local/build.sh $(CLUSTER) $(STAGES)
+	$(BIN)/python -m tests.cluster.local up --folder $(CLUSTER) --stages $(STAGES)
 
 .PHONY: stop-local-cluster
 stop-local-cluster: setup ## Ends it and removes its data; the programs stay

@@ -1,7 +1,12 @@
 """A Kubernetes cluster of this machine's own, of the real parts: `python -m tests.cluster.local up|down|status`.
 
-etcd, kube-apiserver, kube-controller-manager and kube-scheduler as `build.sh` built them, and KServe's types. No node:
-no pod runs. Needs kubectl, openssl and Go; no root.
+`make local-cluster` builds them from their Go modules (`build.sh`) and starts them, in stages:
+
+| stage    | what                                                                          | needs           |
+| -------- | ----------------------------------------------------------------------------- | --------------- |
+| `api`    | etcd, kube-apiserver, kube-controller-manager, kube-scheduler; KServe's types | kubectl, openssl, Go |
+| `addons` | KServe's controller and webhooks                                              | |
+| `node`   | containerd, kubelet, kube-proxy: pods that run                                | root, see node.py |
 
 Everything is in one folder (`--folder`, default build/cluster): programs, data, logs, credentials. `down` stops all of
 it and removes the data; `down --keep` keeps it.
@@ -12,8 +17,10 @@ import shutil
 import socket
 from pathlib import Path
 
-from tests.cluster.local import addons
+from tests.cluster.local import addons, node
 from tests.cluster.local.control_plane import ControlPlane
+
+STAGES = ("api", "addons", "node")
 
 
 def own_address() -> str:
@@ -30,21 +37,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("do", choices=("up", "down", "status"))
     parser.add_argument("--folder", type=Path, default=Path("build/cluster"))
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="what `up` starts")
     parser.add_argument("--keep", action="store_true", help="`down` keeps the cluster's data")
     given = parser.parse_args()
     plane = ControlPlane(given.folder.resolve(), own_address())
     if given.do == "up":
-        plane.up()
-        addons.types(plane)
-        print(f"export KUBECONFIG={plane.credentials.kubeconfig('admin')}")
+        up(plane, given.stages)
     if given.do == "down":
+        node.down(plane)
         for name in reversed(plane.processes.names()):
             plane.processes.stop(name)
         if not given.keep:
-            for name in ("etcd", "credentials", "run", "logs"):
+            for name in ("etcd", "credentials", "node", "run", "logs"):
                 shutil.rmtree(plane.folder / name, ignore_errors=True)
     for name in plane.processes.names():
         print(f"{name:12} {'runs' if plane.processes.alive(name) else 'has ended: ' + str(plane.processes.log(name))}")
+
+
+def up(plane: ControlPlane, stages: tuple[str, ...]) -> None:
+    plane.up()
+    addons.kserves_types(plane)
+    if "addons" in stages:
+        addons.up(plane)
+    if "node" in stages:
+        node.up(plane)
+    print(f"export KUBECONFIG={plane.credentials.kubeconfig('admin')}")
 
 
 if __name__ == "__main__":

