@@ -1,8 +1,10 @@
-"""V2 requests of many rows in JSON: to raw columns without a Python object for each value.
+"""Usual V2 requests in JSON, of numbers and texts, to raw columns.
 
-simdjson checks the whole body and keeps its numbers, which are copied out as buffers; texts stay where they are
-(`nasflow.serving.spans`). Whatever is not the usual request is not read here: `nasflow.serving.v2` and
-`nasflow.serving.tensor_reader` read it again, and say what is wrong.
+Of many rows: without a Python object for each value. simdjson checks the whole body and keeps its numbers, which are
+copied out as buffers; texts stay where they are (`nasflow.serving.spans`). Of few: without an object for each input.
+
+Whatever is not usual is not read here: `nasflow.serving.v2` and `nasflow.serving.tensor_reader` read it again, and say
+what is wrong.
 """
 
 import itertools
@@ -10,11 +12,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from simdjson import Array, Object, Parser
 
 from nasflow.data.schema import Schema
-from nasflow.serving.columns import all_text, numbers
+from nasflow.serving.columns import all_text, may_hold_truths, numbers
 from nasflow.serving.raw_columns import RawColumns
 from nasflow.serving.signature import Signature
 from nasflow.serving.spans import brackets, quoted
@@ -40,6 +43,8 @@ _NUMBERS: Mapping[str, tuple[Literal["d", "i"], type]] = {
 }
 """Datatype → what simdjson calls it, and NumPy. JSON has doubles, whatever they are called."""
 
+_FLOATS, _TEXTS = frozenset({"FP64", "FP32"}), frozenset({"BYTES"})
+
 
 class JsonTensors:
     """Reads the bodies of one model's requests. May be called from several threads at once."""
@@ -55,14 +60,17 @@ class JsonTensors:
         self._numbers, self._texts = tuple(numeric), tuple(texts)
         self._columns = {entry.tensor: entry.column for entry in entries}
         self._columns |= {entry.column: entry.column for entry in entries}  # a clash: the column's name wins
+        self._datatypes = dict.fromkeys(numeric, _FLOATS) | dict.fromkeys(texts, _TEXTS)
         self._usable = len(numeric) + len(texts) == len(entries)
         self._least = least_bytes
         self._parsers: list[Parser] = []
 
     def read(self, body: bytes, *, max_rows: int) -> tuple[InferRequest, RawColumns] | None:
-        """The request, without its inputs, and the columns; None: not the usual request of many rows."""
-        if not (self._usable and self._least <= len(body) <= _MOST_BYTES):
+        """The request, without its inputs, and the columns; None: not the usual request."""
+        if not self._usable or len(body) > _MOST_BYTES:
             return None
+        if len(body) < self._least:
+            return self._few(body, max_rows)
         try:
             parser = self._parsers.pop()
         except IndexError:
@@ -74,6 +82,31 @@ class JsonTensors:
         if len(body) <= _KEPT_BYTES:
             self._parsers.append(parser)
         return found
+
+    def _few(self, body: bytes, max_rows: int) -> tuple[InferRequest, RawColumns] | None:
+        try:
+            content = orjson.loads(body)
+            inputs = content["inputs"]
+            first = inputs[0]["shape"]
+            (rows,) = first
+            data = dict[str, list[Any]]()
+            for entry in inputs:
+                shape, values = entry["shape"], entry["data"]
+                if not (shape == first and type(shape[0]) is int and type(values) is list and len(values) == rows):
+                    return None
+                name = self._columns[entry["name"]]
+                if entry["datatype"] not in self._datatypes[name] or entry.get("parameters"):
+                    return None
+                data[name] = values
+        except (ValueError, TypeError, LookupError, AttributeError):
+            return None
+        if len(inputs) != len(data) or len(data) != len(self._datatypes) or not 1 <= rows <= max_rows:
+            return None
+        matrix = numbers([data[name] for name in self._numbers], rows, truths=may_hold_truths(body))
+        words = {name: data[name] for name in self._texts}
+        if matrix is None or not all(map(all_text, words.values())):
+            return None
+        return request_of(content, [], truths=False), RawColumns(matrix, self._numbers, words=words)
 
     def _read(self, document: Any, body: bytes, max_rows: int) -> tuple[InferRequest, RawColumns] | None:
         keys = list(document) if type(document) is Object else []
