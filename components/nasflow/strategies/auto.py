@@ -17,6 +17,7 @@ from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Parameter
 from nasflow.strategies._base import Positive, Result, Share, Suggestion, from_study
 from nasflow.strategies.evolution import RegularizedEvolution
+from nasflow.strategies.neighbourhood import Tried
 from nasflow.strategies.novelty import Novelty
 from nasflow.strategies.remembered import best_first, scored
 from nasflow.strategies.tpe import TreeParzen
@@ -92,8 +93,10 @@ class Auto:
         order = best_first(history)
         if not order:
             return None
-        keys = {space.key(preset) for preset in presets}
-        preset = next((result for result in order if space.key(result.values) in keys), None)
+        tried = Tried.of(history)
+        keys = [key for key in map(space.key, presets) if tried.score(key) > float("-inf")]
+        first = max(keys, key=lambda key: (tried.score(key), -tried.place[key]), default=None)
+        preset = None if first is None else tried.results[first]
         if preset is None or preset.score is None or order[0].score is None:
             return order[0]
         return order[0] if order[0].score - preset.score > self.tie else preset
