@@ -29,9 +29,10 @@ def reading(dataset: Dataset) -> dict[str, float]:
 
 def waiting(dataset: Dataset) -> dict[str, float]:
     """Share of an epoch's wall time in which the network waits for rows: what shuffling and gathering them takes in
-    `nasflow.models.fit`. An `mlp` by its first preset; its second epoch, without validation."""
-    from nasflow.models import fit as module
+    `nasflow.models.rows`. An `mlp` by its first preset; its second epoch, without validation."""
+    from nasflow.models import rows as module
     from nasflow.models.build import build
+    from nasflow.models.fit import fit
     from nasflow.spaces.registry import get_space
 
     transform = read_transform(dataset)
@@ -58,9 +59,7 @@ def waiting(dataset: Dataset) -> dict[str, float]:
         spent.append(0.0)
         return True
 
-    epochs = module.fit(
-        model, architecture.recipe, data, output=transform.output, epochs=2, seed=0, on_epoch=next_epoch
-    )
+    epochs = fit(model, architecture.recipe, data, output=transform.output, epochs=2, seed=0, on_epoch=next_epoch)
     return {"waiting_share": spent[1] / epochs[1].seconds, "epoch_rows": data.rows, "epoch_seconds": epochs[1].seconds}
 
 

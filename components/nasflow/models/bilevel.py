@@ -21,7 +21,7 @@ from nasflow.core.errors import DivergedError, OutOfMemoryError, TrialFailedErro
 from nasflow.data.tensors import InputSpec, OutputSpec, Tensors
 from nasflow.models.backup import Backup
 from nasflow.models.class_weights import weighted
-from nasflow.models.fit import Rows
+from nasflow.models.rows import Rows
 from nasflow.models.schedule import Schedule
 from nasflow.models.supernet import Alphas, build_supernet
 from nasflow.models.trainer import Trainer

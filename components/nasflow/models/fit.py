@@ -6,35 +6,32 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from nasflow.core import metrics
 from nasflow.core.bootstrap import weighted as weighted_metric
 from nasflow.core.errors import DivergedError, OutOfMemoryError, TrialFailedError
 from nasflow.core.spec import Metric
 from nasflow.data.tensors import OutputSpec, Tensors
 from nasflow.models import checkpoint
-from nasflow.models.augment import augment, augments
 from nasflow.models.backup import Backup
+from nasflow.models.best_epoch import Best
 from nasflow.models.checkpoint import Start
 from nasflow.models.class_weights import weighted
 from nasflow.models.hypermodels.held import held_by
 from nasflow.models.ngram_features import counted
 from nasflow.models.predict import predict
+from nasflow.models.rows import Rows
 from nasflow.models.runtime import PLAIN, Runtime
 from nasflow.models.trainer import Trainer
 from nasflow.spaces.architecture import Recipe
 
 logger = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 64 << 20
-"""Rows are shuffled, augmented and handed over in pieces of about this size."""
 _EXPLODED = 100.0
 _LEAST_BATCH = 16
 _LEAST_STEPS = 10
@@ -186,7 +183,7 @@ def fit_with(
         rows=train.rows,
     )
     data = Rows(train.only(model.input), recipe, output, batch, extras.runtime.steps_per_call)
-    best = _Best(metric, extras.patience)
+    best = Best(metric, extras.patience)
 
     training: dict[str, Any] = {"rows": train.rows, "seed": seed, "weights": output.weights, "batch": batch}
     training.update(horizon=horizon, precision=extras.runtime.precision)
@@ -228,89 +225,6 @@ def fit_with(
     if not best.restore(model):
         trainer.finish()
     return Fitted(epochs=history, start=start, best=best.number)
-
-
-class _Best:
-    """The best epoch so far, where there is patience for it to be beaten; without, it does nothing."""
-
-    def __init__(self, metric: Metric, patience: int | None) -> None:
-        self._metric, self._patience = metric, patience
-        self._score = math.nan
-        self._last = 0
-        self.number: int | None = None
-        self.weights: list[NDArray[Any]] | None = None
-
-    @property
-    def waited(self) -> bool:
-        """Whether the patience is over."""
-        return self._patience is not None and self.number is not None and self._last - self.number >= self._patience
-
-    def seer(self, number: int, trainer: Trainer) -> Callable[[float], None]:
-        """Is told the epoch's score while the model has the weights that it was scored with."""
-
-        def see(score: float) -> None:
-            if self._note(number, score):
-                self.weights = [variable.numpy() for variable in trainer.model.variables]
-
-        return see
-
-    def replay(self, history: list[Epoch], weights: list[NDArray[Any]] | None) -> None:
-        """Brings it to where a backup is."""
-        for epoch in history:
-            if epoch.score is not None:
-                self._note(epoch.number, epoch.score)
-        self.weights = weights
-
-    def restore(self, model: keras.Model) -> bool:
-        """Whether there was anything to restore."""
-        if self.weights is None:
-            return False
-        for variable, array in zip(model.variables, self.weights, strict=True):
-            variable.assign(array)
-        return True
-
-    def _note(self, number: int, score: float) -> bool:
-        if self._patience is None:
-            return False
-        self._last = number
-        if not metrics.better(self._metric, score, self._score):
-            return False
-        self._score, self.number = score, number
-        return True
-
-
-class Rows:
-    """The training rows, shuffled and augmented anew each epoch."""
-
-    def __init__(
-        self, train: Tensors, recipe: Recipe, output: OutputSpec, batch: int, steps_per_call: int | None
-    ) -> None:
-        self._inputs: Mapping[str, NDArray[Any]] = train.inputs
-        self._recipe = recipe
-        labels: NDArray[Any] = train.labels
-        self._labels = (
-            labels.astype(np.int32)
-            if output.classes is not None
-            else ((labels - output.mean) / output.std).astype(np.float32)
-        )
-        # Divided by their mean: a learning rate is then as good with weights as without.
-        self._weights = None if train.weights is None else (train.weights / train.weights.mean()).astype(np.float32)
-        row = sum(values.itemsize * math.prod(values.shape[1:]) for values in self._inputs.values())
-        most = max(1, _CHUNK_BYTES // max(1, row * batch))
-        self._chunk = batch * min(most, steps_per_call or most)
-        image = self._inputs.get("image")
-        if image is not None and augments(recipe):
-            self._fill = np.round(image.mean(axis=(0, 1, 2))).astype(np.uint8)
-
-    def chunks(self, rng: np.random.Generator, rows: int) -> Any:
-        """Yields (inputs, labels, weights) with whole batches, `rows` rows in all; weights are None without any."""
-        order = rng.permutation(len(self._labels))[:rows]
-        for start in range(0, rows, self._chunk):
-            picked = order[start : start + self._chunk]
-            inputs = {name: values[picked] for name, values in self._inputs.items()}
-            if "image" in inputs and augments(self._recipe):
-                inputs["image"] = augment(inputs["image"], self._recipe, self._fill, rng)
-            yield inputs, self._labels[picked], None if self._weights is None else self._weights[picked]
 
 
 def _train_epoch(trainer: Trainer, data: Rows, rng: np.random.Generator, steps: int) -> float:

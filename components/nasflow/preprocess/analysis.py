@@ -4,11 +4,9 @@ Feature statistics are of the training split only. Labels are counted over all s
 source's, so that no split loses rows to a rare class.
 """
 
-import base64
 import dataclasses
 import functools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,20 +14,21 @@ from numpy.typing import NDArray
 
 from nasflow.core.artifacts import SPLITS
 from nasflow.core.spec import SplitSection
-from nasflow.data.dates import iso_text
 from nasflow.data.golden import GOLDEN_ROWS
-from nasflow.data.schema import LIST_SEPARATOR, RAW_OF, Kind
-from nasflow.preprocess.analyzers import Counts, Fingerprints, Moments, Pixels, Sample
+from nasflow.data.schema import RAW_OF
+from nasflow.preprocess.analyzers import Counts, Moments, Pixels, Sample
 from nasflow.preprocess.clean import CleanRows, select
 from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.distinct import Distinct
+from nasflow.preprocess.fingerprints import Fingerprints
+from nasflow.preprocess.golden_rows import golden, listed
 from nasflow.preprocess.inspection import Inspection
 from nasflow.preprocess.near import NearImages
 from nasflow.preprocess.near_texts import NearTexts
 from nasflow.preprocess.nested_analyzers import ListCounts, VectorMoments
 from nasflow.preprocess.parked import collect, park
 from nasflow.preprocess.plan import Plan
-from nasflow.preprocess.sources._base import IMAGE, Role
+from nasflow.preprocess.sources._base import Role
 from nasflow.preprocess.split import TEST, TRAIN, assign, label_bits, priorities
 from nasflow.preprocess.split_survey import Cuts
 from nasflow.preprocess.summary import (
@@ -51,7 +50,6 @@ from nasflow.preprocess.token_counts import TokenCounts
 _SAMPLE_PICTURES = 24
 _PICTURE_PIXELS = 128 * 128
 _MAX_CLASSES = 10_000
-_MAX_GOLDEN_BYTES = 1 << 20
 _COUNTED = ("categorical", "boolean")
 
 
@@ -123,7 +121,7 @@ class Analysis:
                 continue
             self._update_answers(name, rows, chosen)
             if number == TEST:
-                _offer(self.golden, ranks[chosen], functools.partial(_golden, rows, chosen, kinds))
+                _offer(self.golden, ranks[chosen], functools.partial(golden, rows, chosen, kinds))
             if number == TRAIN:
                 self._update_train(rows if len(chosen) == rows.rows else rows.take(chosen), ranks[chosen])
 
@@ -223,7 +221,7 @@ class Analysis:
             frames=self.inspection.frames(),
             near=self.near.found(),
             pictures=[(label, picture.tolist()) for label, picture in self.pictures.items],
-            golden=[GoldenRow(row=_listed(row), label=label) for row, label in self.golden.items if row is not None],
+            golden=[GoldenRow(row=listed(row), label=label) for row, label in self.golden.items if row is not None],
         )
 
 
@@ -253,43 +251,6 @@ def _offer(sample: Sample, ranks: NDArray[np.uint64], make: Any) -> None:
     wanted = sample.wanted(ranks)
     if len(wanted):
         sample.add(ranks[wanted], make(wanted.tolist()))
-
-
-def _golden(
-    rows: CleanRows, chosen: NDArray[np.int64], kinds: Mapping[str, Kind], wanted: Sequence[int]
-) -> list[tuple[dict[str, Any] | None, Any]]:
-    return [_golden_row(rows, int(chosen[row]), kinds) for row in wanted]
-
-
-def _golden_row(rows: CleanRows, row: int, kinds: Mapping[str, Kind]) -> tuple[dict[str, Any] | None, Any]:
-    label = rows.labels[row]
-    answer = label if isinstance(label, str) else float(label)
-    values = {name: _json_safe(column[row], kinds.get(name)) for name, column in rows.raw.items()}
-    encoded = values.get(IMAGE)
-    too_big = isinstance(encoded, dict) and len(encoded["b64"]) > _MAX_GOLDEN_BYTES
-    return None if too_big else values, answer
-
-
-def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Images as nested lists: of the rows that are kept in the end, because a list takes a hundred times the memory."""
-    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in row.items()}
-
-
-def _json_safe(value: Any, kind: Kind | None) -> Any:
-    """As a client would send it, but for images."""
-    if value is None or isinstance(value, str):
-        if kind == "list":
-            return value.split(LIST_SEPARATOR) if value else []
-        return value
-    if isinstance(value, bytes):
-        return {"b64": base64.b64encode(value).decode()}
-    if kind == "vector":
-        return [element if math.isfinite(element) else None for element in value.tolist()]
-    if isinstance(value, np.ndarray):
-        return value.copy()  # an image; see `_listed`
-    if kind == "datetime":
-        return iso_text(float(value))
-    return float(value) if math.isfinite(value) else None
 
 
 def _numeric(moments: Moments) -> NumericSummary:

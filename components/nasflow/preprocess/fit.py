@@ -10,7 +10,7 @@ from nasflow.core.spec import DataSection
 from nasflow.data.dates import iso_text
 from nasflow.data.schema import Column, ImageFormat, Label, Schema
 from nasflow.data.transform import ImageTransform, LabelTransform, TransformSpec
-from nasflow.preprocess import cells, statistics
+from nasflow.preprocess import cells, data_findings
 from nasflow.preprocess.fitting._base import Facts, Fitted
 from nasflow.preprocess.fitting.families import FITTERS
 from nasflow.preprocess.plan import Plan
@@ -69,7 +69,7 @@ def fit(plan: Plan, summary: Summary, data: DataSection, *, hidden: Mapping[str,
             classes=classes,
             mean=target.mean if target else 0.0,
             std=_scale(plan.label, target.mean, target.std) if target else 1.0,
-            weights=statistics.class_weights(summary, classes) if classes and data.optimise.class_weights else (),
+            weights=data_findings.class_weights(summary, classes) if classes and data.optimise.class_weights else (),
         ),
         weight=plan.weight,
     )

@@ -13,9 +13,9 @@ from nasflow.core.storage import join, storage_for
 from nasflow.preprocess import drops, near_drops, near_image_drops
 from nasflow.preprocess.clean import CleanRows
 from nasflow.preprocess.engine import Engine
+from nasflow.preprocess.items import Item, Reading
 from nasflow.preprocess.near import HEIGHT, WIDTH, shrunken
 from nasflow.preprocess.near_texts import HASHES, signatures
-from nasflow.preprocess.pipeline import Item, Reading
 from nasflow.preprocess.progress import Part, Progress
 from nasflow.preprocess.remedies import collected
 from nasflow.preprocess.split import TEST

@@ -13,8 +13,8 @@ from nasflow.core.spec import OptimiseSection
 from nasflow.core.storage import join, storage_for
 from nasflow.preprocess import drops, near_drops, near_image_remedies
 from nasflow.preprocess.engine import Engine
+from nasflow.preprocess.items import Item, Reading
 from nasflow.preprocess.near_texts import BANDS, HASHES, signatures
-from nasflow.preprocess.pipeline import Item, Reading
 from nasflow.preprocess.progress import Part, Progress
 from nasflow.preprocess.remedies import collected, find_drops
 

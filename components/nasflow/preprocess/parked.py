@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from nasflow.core.storage import join, storage_for
-from nasflow.preprocess.analyzers import Fingerprints
+from nasflow.preprocess.fingerprints import Fingerprints
 from nasflow.preprocess.sources._base import Role
 
 _HEAD = struct.Struct("<QQ")

@@ -4,138 +4,33 @@ read twice, inside the DoFns, because a fan-out would hold all of it in memory (
 `beam.Create` spreads its elements over the workers by itself: a `Reshuffle` behind it would be the second.
 """
 
-import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from nasflow.core.artifacts import Shard, Split
-from nasflow.core.errors import DataError, UserError
+from nasflow.core.errors import DataError
 from nasflow.core.spec import SplitSection
 from nasflow.core.storage import join, storage_for
 from nasflow.data.apply import apply_columns, encode_labels
 from nasflow.data.reader import IMAGE
 from nasflow.data.transform import TransformSpec
-from nasflow.preprocess.analysis import Analysis, place_rows
-from nasflow.preprocess.clean import CleanRows, clean
+from nasflow.preprocess.analysis import Analysis
 from nasflow.preprocess.dead_letters import DeadLetters
-from nasflow.preprocess.drops import without
-from nasflow.preprocess.encoding import Encoder
 from nasflow.preprocess.engine import Engine
+from nasflow.preprocess.items import Item, Reading
+from nasflow.preprocess.outcome import ItemResult, Outcome, Problem, read, write, write_results
 from nasflow.preprocess.parked import remove
-from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.progress import Progress
 from nasflow.preprocess.raw_shards import RawWriter
 from nasflow.preprocess.shards import ShardWriter
-from nasflow.preprocess.sources._base import Choosy, Piece, Role
-from nasflow.preprocess.sources.find import Sources
 from nasflow.preprocess.split import TEST, priorities
 from nasflow.preprocess.split_survey import Cuts, Survey
 from nasflow.preprocess.summary import Summary
 
 _MERGED_TOGETHER = 32
-_GROUP_ROWS = 500_000
-"""So many rows of neighbouring pieces are analysed as one part: what a part costs to start, to send and to merge is
-paid less often, and what it finds is still small."""
 UNSEEN = "label is no class of the training data"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One piece of one source, with its place in the fixed order of all."""
-
-    index: int
-    role: Role
-    piece: Piece
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """How items become clean rows: what both pipelines share."""
-
-    sources: Sources
-    plan: Plan
-    split: SplitSection
-    cuts: Cuts | None = None
-    """Where a split by time, or a stratified one, cuts."""
-    drops: tuple[str, ...] = ()
-    """Objects that name the rows to leave out; see `nasflow.preprocess.drops`."""
-    said: Mapping[int, Mapping[int, tuple[str, str]]] = dataclasses.field(default_factory=dict)
-    """Column and value of some dead letters, by piece and place; see `nasflow.preprocess.doubts`."""
-
-    @property
-    def has_test_file(self) -> bool:
-        """Whether the test split is a source of its own."""
-        return self.sources.test is not None
-
-    def items(self) -> list[Item]:
-        """All pieces of all sources."""
-        found = [(role, piece) for role, source in self.sources.by_role.items() for piece in source.pieces()]
-        return [Item(index=index, role=role, piece=piece) for index, (role, piece) in enumerate(found)]
-
-    def groups(self) -> list[tuple[Item, ...]]:
-        """All items, neighbours with few rows together; one whose rows are not known stays alone. They depend on the
-        sources alone: floating-point sums differ in their last bits with what is summed first."""
-        groups: list[list[Item]] = []
-        rows = 0
-        for item in self.items():
-            known = item.piece.rows
-            last = groups[-1][-1] if groups else None
-            joins = last is not None and last.role == item.role and None not in (known, last.piece.rows)
-            if joins and rows + (known or 0) <= _GROUP_ROWS:
-                groups[-1].append(item)
-            else:
-                groups.append([item])
-                rows = 0
-            rows += known or 0
-        return [tuple(group) for group in groups]
-
-    def rows(self, item: Item) -> Iterator[CleanRows]:
-        """Clean batches of an item."""
-        encoder = Encoder()
-        source = self.sources.by_role[item.role]
-        if isinstance(source, Choosy):
-            source = source.only(self.plan.want(item.role))
-        batches = (clean(batch, self.plan, item.role, encoder) for batch in source.read(item.piece))
-        return without(batches, self.drops, item.index, self.said.get(item.index, {})) if self.drops else batches
-
-    def placed(self, rows: CleanRows, role: Role) -> NDArray[np.int8]:
-        """Each row's place in `SPLITS`."""
-        return place_rows(rows, role, self.split, has_test_file=self.has_test_file, cuts=self.cuts)[0]
-
-
-class ItemResult(BaseModel):
-    """What the transform pipeline did with one item."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    index: int
-    shards: dict[Split, Shard]
-    raw_test: Shard | None = None
-    """The test rows as they came; None for images, and where there are none."""
-    dead: DeadLetters
-
-
-class _Problem(BaseModel):
-    """A DataError, as data: an exception would reach the caller as a runner's stack trace."""
-
-    model_config = ConfigDict(frozen=True)
-
-    index: int
-    message: str
-
-
-class _Outcome(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    problems: list[_Problem]
-    summary: Summary | None = None
-    results: list[ItemResult] = []
-    cuts: Cuts | None = None
 
 
 class _Survey(beam.DoFn):
@@ -153,7 +48,7 @@ class _Survey(beam.DoFn):
                 else:
                     found.add_classes(rows.labels, priorities(rows.fingerprints, self._reading.split.salt))
         except DataError as error:
-            found = _Problem(index=item.index, message=str(error))
+            found = Problem(index=item.index, message=str(error))
         part.done()
         yield item.index // _MERGED_TOGETHER, (item.index, found)
 
@@ -188,7 +83,7 @@ class _Analyse(beam.DoFn):
             try:
                 self._add(found, item)
             except DataError as error:
-                found = _Problem(index=item.index, message=str(error))
+                found = Problem(index=item.index, message=str(error))
                 break
         else:
             found.park(self._folder, number)
@@ -214,7 +109,7 @@ class _Transform(beam.DoFn):
         try:
             yield self._write(item)
         except DataError as error:
-            yield _Problem(index=item.index, message=str(error))
+            yield Problem(index=item.index, message=str(error))
 
     def _write(self, item: Item) -> ItemResult:
         dead, raw_writer = DeadLetters(), RawWriter(self._uri, item.index)
@@ -262,7 +157,7 @@ def survey(reading: Reading, uri: str, engine: Engine) -> Cuts | None:
 
     if not storage_for(uri).exists(uri):
         engine.run("survey", build, parts=len(items), beside=uri)
-    return _read(uri).cuts
+    return read(uri).cuts
 
 
 def analyse(reading: Reading, uri: str, engine: Engine) -> Summary:
@@ -282,7 +177,7 @@ def analyse(reading: Reading, uri: str, engine: Engine) -> Summary:
         merged | "Write" >> beam.Map(_write_summary, uri, has_test_file=reading.has_test_file)
 
     engine.run("analyse", build, parts=sum(len(group) for _, group in groups), beside=uri)
-    outcome = _read(uri)
+    outcome = read(uri)
     if outcome.summary is None:
         raise RuntimeError(f"{uri}: the analysis left no summary")  # a defect of ours: fail loudly
     return outcome.summary
@@ -306,17 +201,17 @@ def transform(
             | beam.ParDo(_Transform(reading, spec, data_uri, progress))
             | beam.Map(lambda result: (0, result))
         )
-        results | beam.GroupByKey() | "Write" >> beam.Map(lambda group: _write_results(group[1], uri))
+        results | beam.GroupByKey() | "Write" >> beam.Map(lambda group: write_results(group[1], uri))
 
     engine.run("transform", build, parts=len(items), beside=uri, rows=rows)
-    return _read(uri).results
+    return read(uri).results
 
 
 def earlier_analysis(uri: str) -> Summary | None:
     """The analysis that an interrupted run left, if it left one."""
     if not storage_for(uri).exists(uri):
         return None
-    return _Outcome.model_validate_json(storage_for(uri).read(uri)).summary
+    return Outcome.model_validate_json(storage_for(uri).read(uri)).summary
 
 
 def _place(item: Item) -> str:
@@ -329,51 +224,27 @@ def _merge(parts: Iterable[tuple[int, Any]]) -> Any:
     """In the order of the items; the first problem wins. What a runner delivers twice counts once."""
     once = dict(parts)
     ordered = [once[place] for place in sorted(once)]
-    if problems := [found for found in ordered if isinstance(found, _Problem)]:
+    if problems := [found for found in ordered if isinstance(found, Problem)]:
         return problems[0]
     whole = ordered[0]
     try:
         for found in ordered[1:]:
             whole.merge(found)
     except DataError as error:  # what only all parts together show
-        return _Problem(index=0, message=str(error))
+        return Problem(index=0, message=str(error))
     return whole
 
 
 def _write_summary(found: Any, uri: str, *, has_test_file: bool) -> None:
-    if isinstance(found, _Problem):
-        _write(_Outcome(problems=[found]), uri)
+    if isinstance(found, Problem):
+        write(Outcome(problems=[found]), uri)
     else:
-        _write(_Outcome(problems=[], summary=found.summary(has_test_file=has_test_file)), uri)
+        write(Outcome(problems=[], summary=found.summary(has_test_file=has_test_file)), uri)
         remove(found.parked)
 
 
 def _write_cuts(found: Any, uri: str, split: SplitSection, *, has_test_file: bool) -> None:
-    if isinstance(found, _Problem):
-        _write(_Outcome(problems=[found]), uri)
+    if isinstance(found, Problem):
+        write(Outcome(problems=[found]), uri)
     else:
-        _write(_Outcome(problems=[], cuts=found.cuts(split, has_test_file=has_test_file)), uri)
-
-
-def _write_results(results: Iterable[Any], uri: str) -> None:
-    once = {result.index: result for result in results}  # what a runner delivers twice, and wrote to one place
-    ordered = [once[index] for index in sorted(once)]
-    problems = [result for result in ordered if isinstance(result, _Problem)]
-    _write(_Outcome(problems=problems, results=[] if problems else ordered), uri)
-
-
-def _write(outcome: _Outcome, uri: str) -> None:
-    storage_for(uri).write(uri, outcome.model_dump_json().encode())
-
-
-def _read(uri: str) -> _Outcome:
-    try:
-        outcome = _Outcome.model_validate_json(storage_for(uri).read(uri))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{uri}: the Beam job ended, but its result is not here; do the workers see the same work_dir? "
-            "Name a gs:// prefix or a shared folder"
-        ) from error
-    if outcome.problems:
-        raise DataError(outcome.problems[0].message)
-    return outcome
+        write(Outcome(problems=[], cuts=found.cuts(split, has_test_file=has_test_file)), uri)

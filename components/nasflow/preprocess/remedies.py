@@ -15,7 +15,8 @@ from nasflow.core.spec import OptimiseSection
 from nasflow.core.storage import join, storage_for
 from nasflow.preprocess import drops
 from nasflow.preprocess.engine import Engine
-from nasflow.preprocess.pipeline import Begin, Item, Reading
+from nasflow.preprocess.items import Item, Reading
+from nasflow.preprocess.pipeline import Begin
 from nasflow.preprocess.progress import Part, Progress
 from nasflow.preprocess.split import TEST, label_bits
 

@@ -14,7 +14,7 @@ from nasflow.core.storage import is_local, local_path, storage_for
 from nasflow.core.workspace import Place, run_once
 from nasflow.data.golden import GOLDEN_ROWS, Golden
 from nasflow.data.schema import Schema
-from nasflow.preprocess import dead_letters, fit, identifiers, lean, quality, report, statistics
+from nasflow.preprocess import data_findings, dead_letters, fit, identifiers, lean, quality, report, statistics
 from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.doubts import Doubts, doubt_findings
 from nasflow.preprocess.findings import weightiest_first
@@ -95,14 +95,14 @@ def _produce(
     if spec.preprocess.runner == "local":
         lean.import_beam()
     plan = make_plan(sources, spec.data, spec.task)
-    from nasflow.preprocess import pipeline  # Beam takes seconds to import: only where it runs
+    from nasflow.preprocess import items, pipeline  # Beam takes seconds to import: only where it runs
     from nasflow.preprocess.engine import Engine
 
     lean.begun()
     engine = Engine(spec.preprocess)
     engine.check_places([place.uri, *(file for source in sources.by_role.values() for file in source.files)])
 
-    reading = pipeline.Reading(sources=sources, plan=plan, split=spec.data.split)
+    reading = items.Reading(sources=sources, plan=plan, split=spec.data.split)
     cuts = pipeline.survey(reading, place.at("work", "cuts.json"), engine)
     reading = dataclasses.replace(reading, cuts=cuts)
     optimise = spec.data.optimise
@@ -152,7 +152,7 @@ def _produce(
         remedies=optimise.remedies,
         original_uri="" if original is None else original.uri,
     )
-    findings = statistics.findings(
+    findings = data_findings.findings(
         plan, schema, summary, dead, quality=found, optimise=optimise, split=spec.data.split, transform=transform
     )
     findings = weightiest_first([*findings, *doubt_findings(doubts, optimise)])

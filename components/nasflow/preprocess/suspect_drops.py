@@ -23,7 +23,7 @@ from nasflow.preprocess import drops, suspects
 from nasflow.preprocess.doubts import Doubts
 from nasflow.preprocess.engine import Engine
 from nasflow.preprocess.inspection import RowSample, row_ranks, sampled
-from nasflow.preprocess.pipeline import Item, Reading
+from nasflow.preprocess.items import Item, Reading
 from nasflow.preprocess.progress import Part, Progress
 from nasflow.preprocess.remedies import collected
 from nasflow.preprocess.split import TEST, priorities

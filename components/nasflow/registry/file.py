@@ -13,16 +13,16 @@ import random
 import re
 import tempfile
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from nasflow.core.artifacts import External, bundle_digest
 from nasflow.core.errors import DocumentError, TryAgainError, UserError
 from nasflow.core.storage import TEMPORARY, absolute, join, sha256, sha256_of, storage_for
 from nasflow.registry._base import Change, Draft, RegistryConflictError, Version
+from nasflow.registry.aliases import Aliases
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z]([a-z0-9_-]{0,48}[a-z0-9])?")
@@ -104,7 +104,7 @@ class FileRegistry:
         _check(alias, _ALIAS, "alias", "a lower-case letter, then letters, digits, - and _, at most 50")
         self._read_checked(name, version)
 
-        def move(state: _Aliases) -> _Aliases:
+        def move(state: Aliases) -> Aliases:
             current = state.aliases.get(alias)
             if current != expected:
                 raise RegistryConflictError(
@@ -118,7 +118,7 @@ class FileRegistry:
     def rollback(self, name: str, alias: str, *, reason: str = "") -> Version:
         """Points an alias at the version that it had before; twice goes back two."""
 
-        def move(state: _Aliases) -> _Aliases:
+        def move(state: Aliases) -> Aliases:
             if alias not in state.aliases:
                 self._require_model(name)
                 raise UserError(f"model {name!r} has no alias {alias!r}; it has {_listed(state.aliases)}")
@@ -246,18 +246,18 @@ class FileRegistry:
         if self._read_version(name, 1) is None:
             raise UserError(f"no model {name!r} in the registry {self.uri}; it has {_listed(self.models())}")
 
-    def _state(self, name: str) -> tuple[bytes | None, "_Aliases"]:
+    def _state(self, name: str) -> tuple[bytes | None, Aliases]:
         _check(name, _NAME, "model name", "lower-case letters, digits and dashes, at most 50")
         uri = join(self.uri, name, "aliases.json")
         try:
             content = self._storage.read(uri)
-            return content, _Aliases.model_validate_json(content)
+            return content, Aliases.model_validate_json(content)
         except FileNotFoundError:
-            return None, _Aliases()
+            return None, Aliases()
         except ValidationError as error:
             raise DocumentError(f"{uri}: damaged: {error}") from error
 
-    def _update(self, name: str, move: Callable[["_Aliases"], "_Aliases"]) -> "_Aliases":
+    def _update(self, name: str, move: Callable[[Aliases], Aliases]) -> Aliases:
         """Applies `move` to the newest state; where another writer was faster, to the then newest."""
         uri = join(self.uri, name, "aliases.json")
         for _ in range(_SWAP_TRIES):
@@ -267,36 +267,6 @@ class FileRegistry:
                 return moved
             time.sleep(random.uniform(0, _SWAP_PAUSE_SECONDS))
         raise TryAgainError(f"{uri}: other writers kept changing it over {_SWAP_TRIES} tries; run the command again")
-
-
-class _Aliases(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    aliases: dict[str, int] = Field(default_factory=dict)
-    history: tuple[Change, ...] = ()
-
-    def moved(self, alias: str, version: int, kind: str, reason: str) -> "_Aliases":
-        change = Change.model_validate(
-            {
-                "id": uuid.uuid4().hex,
-                "alias": alias,
-                "kind": kind,
-                "from_version": self.aliases.get(alias),
-                "to_version": version,
-                "reason": reason,
-            }
-        )
-        return _Aliases(aliases={**self.aliases, alias: version}, history=(*self.history, change))
-
-    def trail(self, alias: str) -> list[int]:
-        """Where the alias has been, rolled-back versions taken out; the last is where it is."""
-        trail: list[int] = []
-        for change in self.history:
-            if change.alias == alias and change.kind == "promote":
-                trail.append(change.to_version)
-            elif change.alias == alias:
-                trail.pop()
-        return trail
 
 
 def _copy_object(source: str, target: str) -> None:

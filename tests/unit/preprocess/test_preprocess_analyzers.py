@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasflow.data.codes import Codes
-from nasflow.preprocess import analyzers
-from nasflow.preprocess.analyzers import Counts, Fingerprints, Moments, Pixels, Sample
+from nasflow.preprocess import analyzers, fingerprints
+from nasflow.preprocess.analyzers import Counts, Moments, Pixels, Sample
+from nasflow.preprocess.fingerprints import Fingerprints
 
 _FLOATS = st.floats(-1e6, 1e6) | st.sampled_from([float("nan"), float("inf"), float("-inf")])
 
@@ -92,7 +93,7 @@ def test_conflicts_are_counted_in_any_batching(rows: list[tuple[int, int]], cut:
 
 
 def test_duplicates_are_estimated_where_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analyzers, "_MAX_FINGERPRINTS", 4_000)
+    monkeypatch.setattr(fingerprints, "_MAX_FINGERPRINTS", 4_000)
     distinct = np.random.default_rng(0).integers(0, 2**64, 20_000, dtype=np.uint64)
     prints = Fingerprints()
     prints.update(distinct)

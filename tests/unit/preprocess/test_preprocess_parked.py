@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nasflow.preprocess.analyzers import Fingerprints
+from nasflow.preprocess.fingerprints import Fingerprints
 from nasflow.preprocess.parked import collect, park, remove
 
 
