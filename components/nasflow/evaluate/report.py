@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nasflow.core import html
 from nasflow.core.artifacts import Estimate, Evaluation, Model
 from nasflow.evaluate import pictures
+from nasflow.evaluate.baselines import BATCH
 from nasflow.evaluate.decision import direction
 from nasflow.evaluate.judgement import Gain
 from nasflow.evaluate.slices import Slice
@@ -38,6 +39,8 @@ class Verdict:
     """By rival: the paired gain in the objective."""
     slices: Sequence[Slice] = ()
     """Parts of the test rows, the weakest first."""
+    effort: str
+    """How the hand-made network was trained."""
 
 
 def report(verdict: Verdict) -> bytes:
@@ -56,7 +59,7 @@ def report(verdict: Verdict) -> bytes:
     sections = [
         ("Result", html.facts(facts)),
         ("Decision", Markup("").join(html.paragraph(reason) for reason in evaluation.decision.reasons)),
-        ("Metrics with 95 % intervals", _metrics(evaluation)),
+        ("Metrics with 95 % intervals", _metrics(evaluation) + html.paragraph(_trained(verdict))),
         (f"Gain in {evaluation.objective}, on the same rows", _gains(verdict)),
     ]
     if verdict.slices:
@@ -80,6 +83,10 @@ def _metrics(evaluation: Evaluation) -> Markup:
         [f"{metric} ({direction(metric)})", *(_cell(c.get(metric)) for c in columns.values())] for metric in metrics
     ]
     return html.table(["metric", *(_NAMES.get(name, name) for name in columns)], rows)
+
+
+def _trained(verdict: Verdict) -> str:
+    return f"The hand-made network was trained with Adam on batches of {BATCH}: {verdict.effort}."
 
 
 def _champion_fact(evaluation: Evaluation) -> dict[str, float | None]:

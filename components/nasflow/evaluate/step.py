@@ -178,6 +178,7 @@ class _Judge:
             classes=classes,
             gains=gains,
             slices=parts,
+            effort=baselines.effort(self._transform.inputs, self._dataset.rows),
         )
         files = {name: json.dumps(content).encode() for name, content in contents.items()}
         return {**files, "report.html": report(verdict)}

@@ -58,3 +58,33 @@ def test_trees_accept_a_class_of_one_row():
         lonely, _table(20, 1), _table(5, 2), inputs=inputs, output=OutputSpec(classes=4), seed=0
     )
     assert np.isfinite(predictions).all()
+
+
+def test_a_large_table_is_looked_at_after_rounds_of_so_many_steps(monkeypatch):
+    models = []
+
+    def make(inputs, output):
+        models.append(table_network(inputs, output))
+        return models[-1]
+
+    table_network = baselines.table_network
+    monkeypatch.setattr(baselines, "table_network", make)
+    monkeypatch.setattr(baselines, "TABLE_ROUNDS", 5)
+    inputs = InputSpec(numeric=2, cardinalities=(4, 300))
+    splits = [_table(rows, seed) for seed, rows in enumerate((1024, 80, 120))]
+    steps = {}
+    for most in (3, 8):
+        monkeypatch.setattr(baselines, "TABLE_STEPS", most)
+        predictions = baselines.hand_made(*splits, inputs=inputs, output=OutputSpec(classes=3), seed=0)
+        steps[most] = int(models[-1].optimizer.iterations)
+        assert np.isfinite(predictions).all()
+    # 8 batches: rounds of 3, 3 and the 2 that are left, then 3 and 3 of a new pass; or 5 whole passes
+    assert steps == {3: 14, 8: 40}
+
+
+def test_the_most_rows_that_a_baseline_sees():
+    image, mixed = _image_inputs(28), InputSpec(numeric=2, image=(28, 28, 1), image_mean=(0.0,), image_std=(1.0,))
+    rows = {"train": 2_000_000, "validation": 200_000}
+    assert baselines.effort(image, rows) == "10 rounds of 640,000 of the 2,200,000 rows (3 passes over them in all)"
+    assert "100 rounds of 64,000 of the 2,000,000 rows (3 passes over them in all)" in baselines.effort(mixed, rows)
+    assert baselines.effort(image, {"train": 60_000, "validation": 10_000}) == "10 epochs"

@@ -87,6 +87,7 @@ def test_a_classification(trained, tmp_path):
     np.testing.assert_allclose(golden["predictions"], bundle["predictions"], atol=1e-5)
 
     page = evaluation.file("report.html").decode()
+    assert "trained with Adam on batches of 128: at most 100 epochs, fewer where 10 bring nothing" in page
     assert page.count("<svg") == 3
     assert all(reason.split(":")[0] in page.replace("&#39;", "'") for reason in evaluation.decision.reasons)
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
