@@ -70,6 +70,9 @@ class Rollout(_Frozen):
     """Of the version's bundle."""
     stable: Serving | None = None
     """What serves everybody else; None where nothing did before."""
+    leaving: Serving | None = None
+    """Standard: what served before a promotion. It stays, without a share, until the service's address is the new
+    one's: KServe 0.20 would delete its Service first, and who asks in between would be told that there is none."""
     revision: str = ""
     """Knative: the last revision made before this version's own."""
     watched_since: float | None = None
@@ -152,7 +155,7 @@ def service(
     if stop:
         annotations[f"{_KSERVE}/stop"] = "true"
     if rollout is not None:
-        annotations[STATE] = rollout.model_dump_json()
+        annotations[STATE] = rollout.model_dump_json(exclude_none=True)
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,

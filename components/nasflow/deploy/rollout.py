@@ -2,7 +2,8 @@
 
     no service yet     → first: apply, wait until Ready, golden rows ─┬─ good → promoted
                                                                      └─ bad  → stopped, rolled back
-    another serves     → canary at 0 %: wait until Ready, golden rows → its share → watch ─┬─ good → promoted
+    another serves     → canary at 0 %: wait until Ready, golden rows → its share → watch ─┬─ good → promoted, the
+                                                                                          │         other leaves
                                                                                           └─ bad  → rolled back
 
 How far it is stands in an annotation of the cluster's object and moves in the same apply as what it describes, so the
@@ -153,6 +154,8 @@ class Deployment:
         if state.phase == "canary":
             candidate = self._mine
             percent = 0 if state.watched_since is None else self._spec.canary_percent
+        elif state.leaving and self._spec.mode == "standard":
+            candidate, percent = state.leaving.predictor, 0
         elif state.phase == "rolled_back" and state.stable and self._spec.mode == "knative":
             candidate, percent = self._mine, 0  # as KServe rolls back: the last full revision gets all
         return isvc.service(
@@ -232,12 +235,16 @@ class Deployment:
     def _promote(self, state: Rollout, reason: str) -> Outcome:
         stable = Serving(version=self._release.version, predictor=self._mine)
         logger.info("deploy: %s version %d promoted: %s", self._release.name, state.version, reason)
-        return self._promoted(self._move(state, phase="promoted", stable=stable, reason=reason))
+        leaving = state.stable if self._spec.mode == "standard" else None
+        return self._promoted(self._move(state, phase="promoted", stable=stable, leaving=leaving, reason=reason))
 
     def _promoted(self, state: Rollout) -> Outcome:
         live = self._wait(lambda live: conditions.serves(live, self._release, mode=self._spec.mode))
         server = self._server(live)
-        return Outcome(server=server, difference=self._smoke(server), reason=state.reason, service=self._object(state))
+        difference = self._smoke(server)
+        if state.leaving is not None:
+            state = self._move(state, leaving=None)
+        return Outcome(server=server, difference=difference, reason=state.reason, service=self._object(state))
 
     def _roll_back(self, state: Rollout, reason: str) -> None:
         self._move(state, phase="rolled_back", reason=reason)

@@ -108,7 +108,12 @@ def test_the_step_deploys_a_first_version_then_a_canary_and_says_so(cluster, mon
         assert rollout_of(manifest).stable.version == version
         reason = json.loads((folder / "out/rollout.json").read_text())["reason"]
         assert reason.startswith("the first version" if version == 1 else "canary at 10 %: ")
-    assert [each["spec"].get("canary", [{}])[0].get("trafficPercent") for each in cluster.applied][-3:] == [0, 10, None]
+    assert [each["spec"].get("canary", [{}])[0].get("trafficPercent") for each in cluster.applied][-4:] == [
+        0,
+        10,
+        0,
+        None,
+    ]
 
 
 def test_a_version_that_answers_otherwise_than_it_was_evaluated_is_rolled_back(cluster):

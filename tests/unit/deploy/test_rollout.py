@@ -1,5 +1,6 @@
 """A version's way into production, against a fake of KServe's controller."""
 
+import itertools
 import json
 
 import pytest
@@ -78,11 +79,46 @@ def test_a_good_canary_gets_no_requests_then_its_share_then_all(mode):
     cluster.applied.clear()
     began = clock.now
     outcome = deploy(cluster, clock, 2, mode)
-    assert shares(cluster, mode) == [0, 10, None]
+    assert shares(cluster, mode) == ([0, 10, None] if mode == "knative" else [0, 10, 0, None])  # the other one leaves
     assert clock.now - began >= 120  # watch_minutes: 2
     assert (state(cluster).phase, state(cluster).stable.version, serving(cluster)) == ("promoted", 2, 2)
     # a probe every 5 s for 120 s: 25 of them, one smoke test before
     assert outcome.reason == "canary at 10 %: 26 requests, 0 failed, p95 5 ms"
+
+
+def test_what_served_before_a_step_is_there_after_it():
+    """KServe 0.20 deletes a version's Service before the status names another one: whoever asks must find it."""
+    cluster, clock = make({1: FakeServer(), 2: FakeServer(), 3: FakeServer(7.0)}, "standard")
+    deploy(cluster, clock, 1)
+    deploy(cluster, clock, 2)
+    with pytest.raises(NasflowError, match="rolled back"):
+        deploy(cluster, clock, 3)
+    specs = [each["spec"] for each in cluster.applied]
+    for before, after in itertools.pairwise(specs):
+        there = [after["predictor"], *(each["predictor"] for each in after.get("canary", []))]
+        assert before["predictor"]["name"] in {each["name"] for each in there}
+    assert [each["predictor"]["name"] for each in specs] == ["v1", "v1", "v1", "v1", "v2", "v2", "v2", "v2"]
+
+
+def test_a_promotion_that_was_interrupted_while_the_other_leaves_is_ended():
+    cluster, clock = make({1: FakeServer(), 2: FakeServer()}, "standard")
+    deploy(cluster, clock, 1)
+    apply = cluster.apply
+
+    def stopping(service, *, dry_run=False):
+        made = apply(service, dry_run=dry_run)
+        if state(cluster).leaving:
+            cluster.apply = apply
+            raise TryAgainError("stopped by SIGTERM")
+        return made
+
+    cluster.apply = stopping
+    with pytest.raises(TryAgainError):
+        deploy(cluster, clock, 2)
+    assert [each["predictor"]["name"] for each in cluster.get("iris")["spec"]["canary"]] == ["v1"]
+    deploy(cluster, clock, 2)
+    assert "canary" not in cluster.get("iris")["spec"]
+    assert (state(cluster).phase, state(cluster).leaving, serving(cluster)) == ("promoted", None, 2)
 
 
 def test_no_step_of_a_rollout_changes_the_pods_of_a_version():
