@@ -23,7 +23,7 @@ from tests.benchmarks.nasbench_digits.replay import TRAININGS, Run
 
 from nasflow.core.spec import FilterSection, StoppingSection
 from nasflow.search.filtering import threshold
-from nasflow.search.stopping import below_median, chance_to_beat
+from nasflow.search.stopping import chance_to_beat
 from nasflow.strategies._base import Result
 from nasflow.strategies.registry import get_strategy
 
@@ -35,18 +35,25 @@ _LEAST_CHANCE = 0.05
 
 
 def stop_rule(section: StoppingSection) -> Callable[[NDArray[np.float64], Sequence[Result]], int]:
-    """`nasflow.search.stopping.Stopping` on a curve whose rest is known."""
+    """`nasflow.search.stopping.Stopping` on a curve whose rest is known; for one search."""
+    means = np.empty((0, EPOCHS))
+    """Of each training over its first epochs; NaN after its last one."""
 
     def stop(curve: NDArray[np.float64], history: Sequence[Result]) -> int:
+        nonlocal means
         curves = [result.curve for result in history if result.same_as is None]
-        whole = [other for other in curves if len(other) == EPOCHS]
+        new = [np.cumsum(other) / np.arange(1, len(other) + 1) for other in curves[len(means) :]]
+        rows = [np.pad(mean, (0, EPOCHS - len(mean)), constant_values=math.nan) for mean in new]
+        means = np.vstack([means, *rows])
         if len(curves) < section.after:
             return EPOCHS
+        whole = [other for other in curves if len(other) == EPOCHS]
         best = max((other[-1] for other in whole), default=math.inf)
+        if section.median:
+            behind = np.maximum.accumulate(curve) < np.nanmedian(means, axis=0)  # `below_median` of each beginning
+            return int(np.argmax([*behind[:-1], True])) + 1
         for epoch in range(1, EPOCHS):
             begun = curve[:epoch].tolist()
-            if section.median and below_median(begun, curves):
-                return epoch
             if section.curve and len(whole) >= section.after and chance_to_beat(best, begun, whole) < _LEAST_CHANCE:
                 return epoch
         return EPOCHS
@@ -119,8 +126,7 @@ def stopping(table: Table, seeds: Sequence[int]) -> list[str]:
     for name in STRATEGIES:
         control = None
         for kind, section in kinds.items():
-            rule = None if section is None else stop_rule(section)
-            found = [run(table, name, seed, stop=rule) for seed in seeds]
+            found = [run(table, name, seed, stop=section and stop_rule(section)) for seed in seeds]
             regrets = replay.regret(final, np.array([each.returned for each, _ in found]))
             epochs = statistics.fmean(w.epochs[-1] / len(w.epochs) for _, w in found)
             after = replay.regret(final, np.array([[w.best_after(trials, table.parameters)] for _, w in found]))[:, 0]

@@ -19,7 +19,6 @@ from nasflow.core.spec import BudgetSection, ConstraintsSection
 from nasflow.search.budget import Budget
 from nasflow.search.ledger import Ledger
 from nasflow.search.limits import Limits
-from nasflow.search.oracle import make_oracle
 from nasflow.search.study import Study
 from nasflow.spaces.cell import CellSpace
 
@@ -55,6 +54,8 @@ def search(
     settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Run:
     """One search, one trial at a time. Epochs that a training had already cost nothing, as in `replay`."""
+    from nasflow.search.oracle import make_oracle  # loads Keras Tuner, and with it TensorFlow
+
     space = bare_space()
     trained = Trainings(table, seed, trainings=trainings)
     cpu = 0.0

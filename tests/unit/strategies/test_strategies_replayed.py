@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from tests.benchmarks.nasbench_digits import landscape, replay
 from tests.benchmarks.nasbench_digits.landscape import EPOCHS, OPERATIONS, SEEDS, Table
+from tests.benchmarks.nasbench_digits.levers import filter_rule, stop_rule
 from tests.benchmarks.nasbench_digits.replay import Trainings
 
+from nasflow.core.spec import FilterSection, StoppingSection
+from nasflow.search.stopping import below_median
+from nasflow.strategies._base import Result
 from nasflow.strategies.registry import get_strategy
 
 POINTS = len(OPERATIONS) ** 6
@@ -86,6 +90,40 @@ def test_asha_pays_for_the_epochs_that_a_promotion_adds() -> None:
     """Rungs of 1, 4 and 12 epochs, so that 10 trainings' worth buys many more than 10 architectures."""
     found = replay.search(get_strategy("asha", {"promote": "continue"}, epochs=EPOCHS), made_up(), 0, trainings=10)
     assert 40 < found.architectures < 120
+
+
+def test_the_median_rule_of_the_levers_is_that_of_the_search() -> None:
+    """Curves of chance; some of the others were stopped themselves."""
+    rng = np.random.default_rng(0)
+    stop = stop_rule(StoppingSection(median=True, after=3))
+    history: list[Result] = []
+    for number in range(60):
+        curve, others = rng.random(EPOCHS).cumsum() / EPOCHS, [result.curve for result in history]
+        late = [epoch for epoch in range(1, EPOCHS) if below_median(curve[:epoch].tolist(), others)]
+        epochs = stop(curve, history)
+        assert epochs == (EPOCHS if len(history) < 3 else next(iter(late), EPOCHS))
+        kept = tuple(curve[:epochs].tolist())
+        history.append(
+            Result(trial_id=str(number), values={}, status="completed", score=kept[-1], epochs=epochs, curve=kept)
+        )
+    assert 10 < sum(result.epochs < EPOCHS for result in history) < 50
+
+
+def test_a_filter_keeps_what_is_among_the_best_half_of_its_window() -> None:
+    """After two that are trained whatever they score: 3 is the best of three, 0 the worst of four, 2 a tie."""
+    keep = filter_rule(FilterSection(keep=0.5, after=2), np.arange(5.0))
+    assert [keep(row) for row in (1, 2, 3, 0, 2, 4)] == [True, True, True, False, True, True]
+
+
+def test_what_is_left_out_costs_nothing_and_what_is_stopped_only_its_epochs() -> None:
+    table, seen = made_up(), []
+    strategy = get_strategy("random")
+    replay.search(strategy, table, 0, trainings=5, watch=lambda row, each: seen.append((row, each)), stop=lambda *_: 6)
+    assert [each.epochs for _, each in seen] == [6] * 10
+    odd: list[int] = []
+    replay.search(strategy, table, 0, trainings=5, watch=lambda row, _: odd.append(row), keep=lambda row: row % 2 == 1)
+    assert len(odd) == 5
+    assert all(row % 2 for row in odd)
 
 
 def test_regret_is_in_points_and_worst_before_anything_was_trained() -> None:
