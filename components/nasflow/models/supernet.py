@@ -14,7 +14,7 @@ from nasflow.data.tensors import InputSpec, OutputSpec, dtype_of
 from nasflow.models.build import MAKERS, normalised
 from nasflow.models.layers._base import Site
 from nasflow.spaces.architecture import Architecture
-from nasflow.spaces.relaxed import MIXED
+from nasflow.spaces.relaxed import MIXED, PART, REJOIN
 
 
 class Alphas:
@@ -79,6 +79,21 @@ class _Held:
     alphas: Alphas
 
 
+def rejoined(made: Any, source: Any, *, parts: int, stride: int) -> Any:
+    """The operations' channels and those that passed them by: Xu et al. 2020, "PC-DARTS", §3.2; the shuffle is that of
+    Zhang et al. 2018, "ShuffleNet", §3.1.
+
+    With two parts of two channels, made (m0, m1) and passed (p0, p1): m0 p0 m1 p1.
+    """
+    passed = source[..., source.shape[-1] // parts :]
+    if stride > 1:
+        passed = keras.layers.MaxPooling2D(stride, padding="same")(passed)
+    both = keras.layers.Concatenate()([made, passed])
+    height, width, channels = both.shape[1:]
+    apart = keras.ops.reshape(both, (-1, height, width, parts, channels // parts))
+    return keras.ops.reshape(keras.ops.transpose(apart, (0, 1, 2, 4, 3)), (-1, height, width, channels))
+
+
 def build_supernet(
     network: Architecture,
     choices: Mapping[str, Sequence[str]],
@@ -107,6 +122,11 @@ def build_supernet(
         elif node.op == MIXED:
             tensors[node.name] = Mixed(alphas, node.settings, name=node.name, number=number, seed=seed)(list(taken))
             last.update(node.inputs)
+        elif node.op == PART:
+            (x,) = taken
+            tensors[node.name] = x[..., : x.shape[-1] // node.settings["of"]]
+        elif node.op == REJOIN:
+            tensors[node.name] = rejoined(*taken, parts=node.settings["of"], stride=node.settings["stride"])
         else:
             site = Site(
                 name=node.name, settings=node.settings, sources=taken, inputs=inputs, output=output, linear=False

@@ -26,7 +26,7 @@ class StrategyOracle(LedgerOracle):
     def __init__(self, study: Study, strategy: Strategy) -> None:
         self._strategy = strategy
         if isinstance(strategy, Differentiable):
-            relaxed = study.space.relaxed()
+            relaxed = strategy.relaxation(study.space.relaxed)
             if relaxed is None:
                 raise SpecError([no_relaxed_form(study.space.name)])
             self.preparation = Preparation(study, strategy, relaxed)

@@ -33,8 +33,19 @@ class Space(abc.ABC):
             ArchitectureError: values that are not exactly the valid active ones (see `parameters.repair`).
         """
 
-    def relaxed(self) -> Relaxed | None:
-        """All its operations as one network, for the strategy `differentiable`; None: this space has no such form."""
+    def relaxed(self, *, partial: int = 1, edge_weights: bool = False) -> Relaxed | None:
+        """All its operations as one network, for the strategy `differentiable`; None: this space has no such form.
+
+        A space of your own may leave the arguments out; then these settings of the strategy are refused with it.
+
+        Args:
+            partial: operations see one of so many channels, the others pass them by (PC-DARTS).
+            edge_weights: what enters a node is weighted by a softmax over its edges, wherever it is a sum.
+
+        Raises:
+            ValueError: a number of channels that `partial` does not divide.
+        """
+        del partial, edge_weights
         return None
 
     def check(self, values: Mapping[str, Any]) -> None:

@@ -161,13 +161,15 @@ class CellSpace(Space):
         macro = {name: values.get(name, known[0]) for name, known in self._macro.items()}
         return self._network(Chosen(values), self._recipe.of(values), **macro)
 
-    def relaxed(self) -> Relaxed:
+    def relaxed(self, *, partial: int = 1, edge_weights: bool = False) -> Relaxed:
         """All operations at once, in a stack of one cell a stage, as wide as the first preset and trained by its
         recipe: a proxy, as in DARTS §3.1 (8 cells of 16 channels are searched, 20 of 36 trained). The other stacks are
-        for the trials."""
+        for the trials. See `Space.relaxed`."""
         preset = self.presets()[0]
         macro = {name: preset.get(name, known[0]) for name, known in self._macro.items()}
-        edges = AllAtOnce(self.operations)
+        if macro["width"] % partial:
+            raise ValueError(f"{partial} does not divide the supernet's {macro['width']} channels")
+        edges = AllAtOnce(self.operations, partial=partial, edge_weights=edge_weights)
         network = self._network(edges, self._recipe.of(preset), **{**macro, "cells": 1})
         return Relaxed(network=network, choices=edges.choices, parts=tuple(self._parts()))
 
@@ -205,7 +207,7 @@ class CellSpace(Space):
                 if tensor is not None
             ]
             terms = [term for term in made if term is not None]
-            nodes.append(graph.sum(terms) if terms else None)
+            nodes.append(edges.joined(graph, node, terms) if terms else None)
         return nodes[-1] or graph.add("zero", x)
 
     def _pair_stack(self, graph: Graph, x: str, edges: Edges, *, stages: int, cells: int, width: int) -> str:

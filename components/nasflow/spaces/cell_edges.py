@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from nasflow.spaces.edges import EDGES, NONE
 from nasflow.spaces.graph import Graph
-from nasflow.spaces.relaxed import MIXED, Option
+from nasflow.spaces.relaxed import MIXED, PART, REJOIN, Option
 
 SKIP = "skip"
 
@@ -19,6 +19,9 @@ class Edges(Protocol):
 
     def pair(self, graph: Graph, name: str, sources: Sequence[str], width: int, strides: Sequence[int]) -> str:
         """A node of a pairs cell: the sum of operations on two of the sources."""
+
+    def joined(self, graph: Graph, node: int, terms: Sequence[str]) -> str:
+        """Node number `node` of a dense cell: the sum of the edges that are there."""
 
 
 class Chosen:
@@ -41,14 +44,24 @@ class Chosen:
         ]
         return graph.sum(terms)
 
+    def joined(self, graph: Graph, node: int, terms: Sequence[str]) -> str:
+        """See `Edges`."""
+        return graph.sum(terms)
+
 
 class AllAtOnce:
     """Every operation on every edge, weighted; where a node takes two of its sources, all of them, weighted by a
     softmax over the sources (Xu et al. 2020, "PC-DARTS", §3.3, edge normalisation), and twice that, because two sources
-    are what is meant."""
+    are what is meant.
 
-    def __init__(self, operations: Sequence[str]) -> None:
+    `partial`: the operations of an edge see the first of so many parts of the channels, the rest passes them by (the
+    same, §3.2). `edge_weights`: also the edges of a dense node are weighted by a softmax over them, times their number:
+    what an operation seems worth depends less on which channels it was shown.
+    """
+
+    def __init__(self, operations: Sequence[str], *, partial: int = 1, edge_weights: bool = False) -> None:
         self._operations = tuple(operations)
+        self._partial, self._edge_weights = partial, edge_weights
         self.choices: dict[str, tuple[str, ...]] = {}
 
     def dense(self, graph: Graph, name: str, x: str, width: int) -> str | None:
@@ -67,7 +80,22 @@ class AllAtOnce:
         self.choices[choice] = tuple(map(str, range(len(terms))))
         return _mixed(graph, terms, choice=choice, arms=range(len(terms)), scale=2.0)
 
+    def joined(self, graph: Graph, node: int, terms: Sequence[str]) -> str:
+        """See `Edges`."""
+        if len(terms) == 1 or not self._edge_weights:
+            return graph.sum(terms)
+        choice = f"node_{node}_inputs"
+        self.choices[choice] = tuple(map(str, range(len(terms))))
+        return _mixed(graph, terms, choice=choice, arms=range(len(terms)), scale=float(len(terms)))
+
     def _edge(self, graph: Graph, name: str, x: str, width: int, stride: int) -> str:
+        if self._partial == 1:
+            return self._operated(graph, name, x, width, stride)
+        shown = graph.add(PART, x, of=self._partial)
+        made = self._operated(graph, name, shown, width // self._partial, stride)
+        return graph.add(REJOIN, made, x, of=self._partial, stride=stride)
+
+    def _operated(self, graph: Graph, name: str, x: str, width: int, stride: int) -> str:
         self.choices[name] = self._operations
         there = [place for place, op in enumerate(self._operations) if op != NONE]
         terms = [EDGES[self._operations[place]](graph, x, width, stride) for place in there]

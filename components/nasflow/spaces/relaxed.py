@@ -2,15 +2,19 @@
 
 Liu et al. 2019, "DARTS", §2.2. The weights of the operations are shared by all architectures of the space, those of the
 softmaxes by all cells of the stack. The network is written with the operations of an architecture
-(`nasflow.spaces.operations`) and one more, which exists only here:
+(`nasflow.spaces.operations`) and three more, which exist only here:
 
     mixed    choice arms skip auxiliary scale    inputs of one shape → that shape: their weighted sum
+    part     of                                  (h, w, c) → (h, w, c / of): the first channels
+    rejoin   of stride                           (h', w', c / of), (h, w, c) → (h', w', c): the first input and, behind
+                                                 it, the other channels of the second (their maximum over 2 × 2 places
+                                                 at stride 2); then shuffled, so that the next part has others
 
 `choice` names the softmax, `arms` the place of each input in it (an arm without an input is "no operation": zeros);
 `skip` is the place among the inputs of a skip connection that dropout may be applied to, or None; with `auxiliary` the
 last input has no arm: it is what the edge begins with, for DARTS- (`Bilevel.auxiliary`); the sum is multiplied by
 `scale`. With softmaxes that have a 1 each, the network is the architecture that these arms mean: a test holds both to
-be equal.
+be equal. (Not so with partial channels, where most of an edge passes its operations by.)
 """
 
 import dataclasses
@@ -21,6 +25,8 @@ from nasflow.spaces.architecture import Architecture
 
 MIXED = "mixed"
 """Name of the operation."""
+PART, REJOIN = "part", "rejoin"
+"""Names of the two that partial channels need."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +48,7 @@ class Relaxed:
     network: Architecture
     """With `MIXED` nodes; its recipe is what the weights are trained by."""
     choices: Mapping[str, tuple[str, ...]]
-    """The softmaxes by name, each with the names of its arms."""
+    """The softmaxes by name, each with the names of its arms. One that no part names only weighs."""
     parts: tuple[tuple[Option, ...], ...]
     """One option of each makes an architecture; their values have no parameter in common. What they do not say (depth,
     width, recipe) is not learned."""
@@ -65,3 +71,6 @@ class Bilevel:
     """Weight of an auxiliary skip connection beside each edge at the start; falls linearly to 0."""
     skip_dropout: float = 0.0
     """Dropout of the skip connections' output at the start; falls linearly to 0."""
+    unroll: float = 0.0
+    """ξ, the rate of the weights' step that the softmaxes look ahead by (Liu et al. 2019, equations 6 to 8); falls with
+    the schedule of the weights. 0: first order."""

@@ -1,7 +1,8 @@
 """Differentiable search: one network holds all cells of the space, and gradients say which operations matter."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,8 +25,11 @@ _COLLAPSED = 3
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Differentiable:
-    """Liu et al. 2019, "DARTS", first order (§2.3): weights and softmaxes learn in turn, on two halves of the training
-    split; the likeliest cells are then trained from scratch as ordinary trials.
+    """Liu et al. 2019, "DARTS" (§2.3): weights and softmaxes learn in turn, on two halves of the training split; the
+    likeliest cells are then trained from scratch as ordinary trials. It takes `cell`, `nasbench201` and `darts`, and
+    Spaces of your own with `relaxed()`: where every point is one choice for each edge of a graph that is always the
+    same. In `cnn`, `mlp`, `text`, `sequence` and `multimodal` depth, widths and the recipe are most of the choices,
+    which no sum of operations of one shape can hold; they are refused with exit code 2.
 
     The study trains the supernet once, after the presets (`nasflow.search.preparation`); what comes out is `derived`.
     Its cells are tried in their order with the stack and the recipe of the best preset, then mixed with one-gene
@@ -42,6 +46,10 @@ class Differentiable:
       §3.2, who end at once).
     - `skip_dropout`: on the skips' output, falling to 0 (P-DARTS, §3.3). Off by default: it is the first remedy's aim
       by other means.
+
+    `partial` shows the operations of an edge one of so many channels only (Xu et al. 2020, "PC-DARTS", §3.2), which
+    makes a supernet of several times the channels affordable and skips less of a short cut; its edge normalisation
+    (§3.3) goes with it. `unroll` is the second-order gradient: two and a half times the time.
 
     Left out: the largest eigenvalue of the validation loss's Hessian as a criterion to stop (Zela et al. 2020,
     "R-DARTS"), which costs as much as the training; sigmoids instead of softmaxes (Chu et al. 2020, "FairDARTS"), whose
@@ -66,6 +74,15 @@ class Differentiable:
     """P-DARTS: dropout of the skips at the start; 0: none."""
     most_skips: Annotated[int, Field(ge=0)] | None = 2
     """Skips in a derived (normal) cell at most; null: any number."""
+    partial: Annotated[int, Field(ge=1)] = 1
+    """PC-DARTS: each operation sees one of so many channels, the others pass it by; the paper's number is 4. It must
+    divide the width of the supernet. 1: all channels."""
+    edge_weights: bool | None = None
+    """PC-DARTS's edge normalisation: a softmax over what enters a node, also where a node takes all of it (`dense`
+    cells; where two sources are chosen it is always there). null: with partial channels only."""
+    unroll: Annotated[float, Field(ge=0.0)] = 0.0
+    """DARTS's ξ: the softmaxes learn for the weights as they would be after a step of gradient descent with this rate
+    at its peak (the paper takes that of the weights' SGD, 0.025). 0: first order."""
     derived: tuple[Mapping[str, Any], ...] = from_study(())
     """Values of the cells that the supernet found, likeliest first; parameters that it does not know are left out."""
 
@@ -77,7 +94,27 @@ class Differentiable:
             reach=self.reach,
             auxiliary=self.auxiliary,
             skip_dropout=self.skip_dropout,
+            unroll=self.unroll,
         )
+
+    def relaxation(self, make: Callable[..., Relaxed | None]) -> Relaxed | None:
+        """What a space's `relaxed` returns for these settings; None: it has no such form.
+
+        Raises:
+            SpecError: a space of one's own that takes no such settings, or channels that `partial` does not divide.
+        """
+        edges = self.partial > 1 if self.edge_weights is None else self.edge_weights
+        asked = {"partial": self.partial} if self.partial > 1 else {}
+        asked |= {"edge_weights": True} if edges else {}
+        known = inspect.signature(make).parameters
+        if unknown := [name for name in asked if name not in known]:
+            raise SpecError(
+                [f"search.settings.{unknown[0]}: relaxed() of this space takes no {unknown[0]}; leave it out"]
+            )
+        try:
+            return make(**asked)
+        except ValueError as error:
+            raise SpecError([f"search.settings.partial: {error}; use a divisor of it, or 1"]) from error
 
     def trusted(self, relaxed: Relaxed, seen: Sequence[Probabilities]) -> tuple[int, str]:
         """(number of the last epoch to believe, why to end here). `seen`: the softmaxes after each epoch in which they
