@@ -267,7 +267,7 @@ def test_weights_of_a_trial_that_has_ended_are_measured_once(tmp_path, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["random", "evolution", "hill_climb"])
+@pytest.mark.parametrize("strategy", ["random", "hill_climb"])
 def test_a_space_of_4096_points_is_searched_to_its_last(strategy, tmp_path):
     study = open_study(tmp_path / "ledger", Chain(12))
     trained = sum(1 for _ in steps(study, strategy))
