@@ -92,7 +92,7 @@ test-cluster: setup ## Deploys to the cluster that kubectl is configured for; te
 	$(PYTEST) -m cluster tests/cluster
 
 .PHONY: local-cluster
-local-cluster: setup ## Builds Kubernetes and KServe from their Go modules and starts them here: for `make test-cluster`
+local-cluster: setup ## Builds Kubernetes, KServe and Argo from their Go modules and starts them here: for `make test-cluster`
 	tests/cluster/local/build.sh $(CLUSTER) $(STAGES)
 	$(BIN)/python -m tests.cluster.local up --folder $(CLUSTER) --stages $(STAGES)
 

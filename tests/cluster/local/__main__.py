@@ -5,7 +5,7 @@
 | stage    | what                                                                          | needs           |
 | -------- | ----------------------------------------------------------------------------- | --------------- |
 | `api`    | etcd, kube-apiserver, kube-controller-manager, kube-scheduler; KServe's types | kubectl, openssl, Go |
-| `addons` | KServe's controller and webhooks                                              | |
+| `addons` | KServe's controller and webhooks, Argo's types and workflow controller        | |
 | `node`   | containerd, kubelet, kube-proxy: pods that run                                | root, see node.py |
 
 Everything is in one folder (`--folder`, default build/cluster): programs, data, logs, credentials. `down` stops all of

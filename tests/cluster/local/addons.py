@@ -1,6 +1,6 @@
-"""KServe on a cluster of this machine's own: its types, settings and controller, the real ones.
+"""KServe and Argo Workflows on a cluster of this machine's own: their types, settings and controllers, the real ones.
 
-The controller runs beside the API server rather than in a pod of it, so that it needs no image and no node.
+Both controllers run beside the API server rather than in pods of it, so that they need no image and no node.
 """
 
 import base64
@@ -17,12 +17,15 @@ from tests.cluster.local.control_plane import ControlPlane
 from tests.cluster.local.processes import answers
 
 HERE = Path(__file__).parent
-KSERVE = ("kserve", "github.com/kserve/kserve")
+KSERVE, ARGO = ("kserve", "github.com/kserve/kserve"), ("argo", "github.com/argoproj/argo-workflows/v4")
+EXECUTOR = "nasflow.dev/argoexec:v4.0.5"
+"""Beside every task; `node.py` makes it of the program that `build.sh` built."""
 _WEBHOOK, _HEALTH = 9443, 9444
 
 
 def up(plane: ControlPlane) -> None:
     _kserve(plane)
+    _argo(plane)
 
 
 def kserves_types(plane: ControlPlane) -> None:
@@ -82,6 +85,21 @@ def _kserve(plane: ControlPlane) -> None:
             path = hook["clientConfig"].pop("service")["path"]
             hook["clientConfig"] = {"url": f"https://127.0.0.1:{_WEBHOOK}{path}", "caBundle": authority}
     plane.apply(*hooks)
+
+
+def _argo(plane: ControlPlane) -> None:
+    _define(plane, [*(_module(*ARGO) / "manifests/base/crds/full").glob("*.yaml")])
+    settings = {"name": "workflow-controller-configmap", "namespace": "argo"}
+    plane.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argo"}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": settings},
+    )
+    plane.processes.start(
+        "argo", plane.folder / "bin/workflow-controller", "--kubeconfig", plane.credentials.kubeconfig("argo"),
+        "--namespace", "argo", "--configmap", settings["name"],
+        "--executor-image", EXECUTOR, "--executor-image-pull-policy", "IfNotPresent",
+        environment={"LEADER_ELECTION_DISABLE": "true"},
+    )  # fmt: skip
 
 
 def _objects(text: str) -> list[dict[str, Any]]:

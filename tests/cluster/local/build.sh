@@ -39,13 +39,31 @@ kubernetes() {
   for program in "$@"; do build kubernetes "${program}" "k8s.io/kubernetes/cmd/${program}" "${flags}"; done
 }
 
+# The module of Argo 4.0.5 lacks its executor's signal_linux.go; Darwin's calls are POSIX's and do on Linux.
+argoexec() {
+  [ -x "${bin}/argoexec" ] && return
+  echo "build: argoexec" >&2
+  local module copy="${bin%/bin}/argo-module"
+  module=$(cd "${here}/argo" && go mod download github.com/argoproj/argo-workflows/v4 &&
+    go list -m -f '{{.Dir}}' github.com/argoproj/argo-workflows/v4)
+  rm -rf "${copy}" && mkdir -p "${copy}" && cp -r "${module}/." "${copy}/" && chmod -R u+w "${copy}"
+  cp "${copy}"/workflow/executor/osspecific/signal_{darwin,linux}.go
+  (cd "${copy}" && GOFLAGS="-mod=mod -buildvcs=false" go build -p "${NASFLOW_BUILD_JOBS:-2}" -trimpath -ldflags "-s -w" \
+    -o "${bin}/argoexec.part" ./cmd/argoexec)
+  mv "${bin}/argoexec.part" "${bin}/argoexec"
+}
+
 for stage in "${stages[@]}"; do
   case ${stage} in
     api)
       build kubernetes etcd go.etcd.io/etcd/server/v3
       kubernetes kube-apiserver kube-controller-manager kube-scheduler
       ;;
-    addons) build kserve kserve-controller github.com/kserve/kserve/cmd/manager ;;
+    addons)
+      build kserve kserve-controller github.com/kserve/kserve/cmd/manager
+      build argo workflow-controller github.com/argoproj/argo-workflows/v4/cmd/workflow-controller
+      argoexec
+      ;;
     node) kubernetes kubelet kube-proxy ;;
     *) echo "$0: no stage ${stage}; there are api, addons, node" >&2; exit 2 ;;
   esac

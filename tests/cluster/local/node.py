@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.cluster.local.addons import EXECUTOR
 from tests.cluster.local.control_plane import PODS, ControlPlane
 
 NAME = "local"
@@ -52,6 +53,8 @@ def up(plane: ControlPlane) -> None:
     }
     _start_configured(plane, "proxy", "kube-proxy", folder, proxy)
     plane.processes.wait("kubelet", lambda: _ready(plane), seconds=180)
+    if (plane.folder / "bin/argoexec").exists():
+        make_image(EXECUTOR, plane.folder / "bin/argoexec")
 
 
 def down(plane: ControlPlane) -> None:
