@@ -18,6 +18,7 @@ from nasflow.models.saved import load_keras
 from nasflow.spaces.architecture import ArchitectureError, Recipe
 from nasflow.spaces.cost import cost
 from nasflow.spaces.graph import Graph
+from nasflow.spaces.multimodal import MultimodalSpace
 from nasflow.spaces.text import TextSpace
 
 LENGTH, IDS, FEATURES = 7, 12, 300
@@ -208,3 +209,13 @@ def test_in_long_texts_each_occurrence_counts():
     table[1, 0] = table[2, 1] = 1.0
     weights_of(model).set_weights([table])
     np.testing.assert_allclose(model({"text_0": ids})[0], 10 * np.array([2, 1, 0]) / np.sqrt(3), rtol=1e-5)
+
+
+def test_no_layer_of_its_own_has_the_name_of_a_node():
+    """Keras numbers what has no name: enough of its own products would have met `multiply_22` of a fusion."""
+    inputs = InputSpec(texts=(TextShape(length=6, ids=20),) * 2, numeric=2)
+    space = MultimodalSpace(inputs=inputs, output=THREE)
+    values = {**space.presets()[0], "fusion": "product", "fusion_width": 32}
+    keras.utils.clear_session(free_memory=False)
+    model = build(space.architecture(values), inputs, THREE)
+    assert sum(op.name.startswith("multiply") for op in model.operations) == 1

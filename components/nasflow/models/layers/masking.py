@@ -18,3 +18,9 @@ def held(x: Any, ids: Any, name: str) -> Any:
 def summed(name: str, *parts: Any) -> Any:
     """As a layer with a name: Keras would call its own `add_3`, as the architecture may call another node."""
     return keras.layers.Add(name=name)(list(parts))
+
+
+def product(name: str, x: Any, by: Any) -> Any:
+    """The same for products: Keras would call its own `multiply_3`. `by`: a tensor, or a number."""
+    factor = keras.ops.full_like(x, by) if isinstance(by, int | float) else by
+    return keras.layers.Multiply(name=name)([x, factor])

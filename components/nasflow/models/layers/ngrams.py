@@ -13,7 +13,7 @@ import keras
 from nasflow.data.tensors import text_place
 from nasflow.data.tokens import FIRST_ID
 from nasflow.models.layers._base import Makers, Site
-from nasflow.models.layers.masking import held, summed
+from nasflow.models.layers.masking import held, product, summed
 
 PLACES, IDF, WIDE = "_features", "_idf", "_wide"
 """How names of layers end: whose weights say which feature a hash is, and what its inverse document frequency is (for
@@ -38,7 +38,9 @@ def hashed(ids: Any, n: int, buckets: int, name: str, *, factor: int = _FACTOR) 
     padded = keras.ops.pad(ids, [[0, 0], [0, n - 1]])
     found = keras.ops.mod(ids, buckets)
     for place in range(1, n):
-        shifted = summed(f"{name}_{place}", found * factor, padded[:, place : place + length])
+        shifted = summed(
+            f"{name}_{place}", product(f"{name}_{place}_shift", found, factor), padded[:, place : place + length]
+        )
         found = keras.ops.mod(shifted, buckets)
     return found
 
@@ -63,23 +65,30 @@ def _linear(site: Site) -> Any:
     (ids,) = site.sources
     settings, name = site.settings, site.name
     known = keras.ops.cast(keras.ops.greater_equal(ids, FIRST_ID), "int32")
-    blocks, first, seen = [ids * known], site.inputs.texts[text_place(settings["tensor"])].ids, known
+    blocks, first, seen = (
+        [product(f"{name}_known", ids, known)],
+        site.inputs.texts[text_place(settings["tensor"])].ids,
+        known,
+    )
     for n in range(2, settings["most"] + 1):
-        seen = seen * _last(known, n)
+        seen = product(f"{name}_seen_{n}", seen, _last(known, n))
         bucket = hashed(ids, n, _WIDE_BUCKETS, f"{name}_{n}", factor=_WIDE_FACTOR)
         # Not `+ first`: Keras would number its own `add`, as the architecture may call another node.
-        blocks.append(keras.ops.subtract(bucket, -first) * seen)
+        blocks.append(product(f"{name}_{n}_held", keras.ops.subtract(bucket, -first), seen))
         first += _WIDE_BUCKETS
     places = keras.layers.Concatenate(name=f"{name}_places")(blocks) if len(blocks) > 1 else blocks[0]
     features = _constant(first, f"{name}{PLACES}", places, dtype="float32")
     features = keras.ops.cast(keras.ops.squeeze(features, -1), "int32")
     idf = _constant(settings["features"], f"{name}{IDF}", features)
-    one = keras.ops.squeeze(idf, -1) * keras.ops.cast(keras.ops.not_equal(features, 0), idf.dtype)
+    there = keras.ops.cast(keras.ops.not_equal(features, 0), idf.dtype)
+    one = product(f"{name}_there", keras.ops.squeeze(idf, -1), there)
     times = _times(blocks, idf.dtype, f"{name}_times")
-    each = one if times is None else one * (keras.ops.subtract(keras.ops.log(times), -1.0) / times)
-    squares = keras.ops.square(each) if times is None else keras.ops.square(each) * times
+    each = (
+        one if times is None else product(f"{name}_each", one, keras.ops.subtract(keras.ops.log(times), -1.0) / times)
+    )
+    squares = keras.ops.square(each) if times is None else product(f"{name}_squares", keras.ops.square(each), times)
     norm = keras.ops.sqrt(keras.ops.maximum(keras.ops.sum(squares, axis=1, keepdims=True), 1e-2))
-    weights = each * (math.sqrt(SQUARE * settings["strength"]) / norm)
+    weights = each / (norm / math.sqrt(SQUARE * settings["strength"]))
     if settings["dropout"]:
         weights = keras.layers.Dropout(settings["dropout"], name=f"{name}_dropout")(weights)
     bias = keras.ops.zeros_like(features[:, :1])

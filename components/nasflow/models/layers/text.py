@@ -8,7 +8,7 @@ import keras
 
 from nasflow.data.tensors import text_place
 from nasflow.models.layers._base import Makers, Site
-from nasflow.models.layers.masking import held, mask_of, summed
+from nasflow.models.layers.masking import held, mask_of, product, summed
 
 _LOW = -3e4
 
@@ -59,23 +59,23 @@ def _token_dense(site: Site) -> Any:
 
 def _token_mean(site: Site) -> Any:
     x, ids = site.sources
-    return _weighed(x, mask_of(ids))
+    return _weighed(site, x, mask_of(ids))
 
 
 def _token_max(site: Site) -> Any:
     """0 where there is no token."""
     x, ids = site.sources
     mask = mask_of(ids)
-    seen = summed(f"{site.name}_seen", x, (1 - mask) * _LOW)
-    return keras.ops.max(seen, axis=1) * keras.ops.max(mask, axis=1)
+    seen = summed(f"{site.name}_seen", x, product(f"{site.name}_low", 1 - mask, _LOW))
+    return product(f"{site.name}_held", keras.ops.max(seen, axis=1), keras.ops.max(mask, axis=1))
 
 
 def _token_attention(site: Site) -> Any:
     x, ids = site.sources
     mask = mask_of(ids)
     scores = keras.layers.Dense(1, use_bias=False, name=site.name)(x)
-    seen = summed(f"{site.name}_seen", scores, (1 - mask) * _LOW)
-    return _weighed(x, keras.ops.softmax(seen, axis=1) * mask)
+    seen = summed(f"{site.name}_seen", scores, product(f"{site.name}_low", 1 - mask, _LOW))
+    return _weighed(site, x, product(f"{site.name}_held", keras.ops.softmax(seen, axis=1), mask))
 
 
 def _idf_mean(site: Site) -> Any:
@@ -88,7 +88,7 @@ def _idf_mean(site: Site) -> Any:
         trainable=False,
         name=site.name,
     )
-    return _weighed(x, known(ids) * mask_of(ids))
+    return _weighed(site, x, product(f"{site.name}_held", known(ids), mask_of(ids)))
 
 
 def _gated(site: Site) -> Any:
@@ -99,13 +99,14 @@ def _gated(site: Site) -> Any:
     ]
     together = keras.layers.Concatenate(name=f"{site.name}_all")(list(site.sources))
     weights = keras.layers.Dense(len(states), activation="softmax", name=site.name)(together)
-    return keras.ops.sum(keras.ops.stack(states, axis=1) * keras.ops.expand_dims(weights, -1), axis=1)
+    weighed = product(f"{site.name}_weighed", keras.ops.stack(states, axis=1), keras.ops.expand_dims(weights, -1))
+    return keras.ops.sum(weighed, axis=1)
 
 
-def _weighed(x: Any, weights: Any) -> Any:
+def _weighed(site: Site, x: Any, weights: Any) -> Any:
     """Σ weight · x / Σ weight; 0 where all weights are 0."""
     total = keras.ops.sum(weights, axis=1)
-    return keras.ops.sum(x * weights, axis=1) / keras.ops.maximum(total, 1e-6)
+    return keras.ops.sum(product(f"{site.name}_weighed", x, weights), axis=1) / keras.ops.maximum(total, 1e-6)
 
 
 MAKERS: Makers = MappingProxyType(
