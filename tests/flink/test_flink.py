@@ -21,6 +21,8 @@ from tests.workers import children, dataset_of, table_files, worker_pool
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(1200)]
 
+_GOING_ON = {"INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING"}
+"""States of a job of Flink's that is not over."""
 FILES = 24
 
 
@@ -126,7 +128,7 @@ def test_sigterm_cancels_the_job_and_the_next_run_goes_on(flink: Cluster, made_h
         assert process.wait(120) == 75, _said(tmp_path)
         assert "the job was cancelled" in _said(tmp_path)
         deadline = time.monotonic() + 240  # each of the attempts starts workers, which see the mark and stop
-        while {"RUNNING", "CREATED", "RESTARTING"} & set(in_flink := flink.job_states()):
+        while _GOING_ON & set(in_flink := flink.job_states()):
             assert time.monotonic() < deadline, in_flink
             time.sleep(0.2)
         # Beam's job server says CANCELLED, but lets Flink's job go on to FINISHED: our workers' own mark ends it.
