@@ -60,7 +60,7 @@ def compare(count: int) -> None:
             model = build(architecture, inputs, THREE)
             trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
             assert cost(architecture, inputs, THREE).parameters == trainable, values
-            keras.backend.clear_session()
+            keras.backend.clear_session(free_memory=False)  # no collection of a whole session's heap for each network
 
 
 def test_parameters_are_those_of_keras() -> None:
