@@ -2,8 +2,8 @@
 
 Processes are started afresh (not forked: TensorFlow's threads do not survive a fork), with the same Python and module
 path. A worker is anything that dials in with the study's key and speaks `nasflow.search.job`; where it comes from is
-its `Launcher`'s business. A launcher for pods (an Indexed Job whose pods run ``python -m nasflow.search.worker
---connect HOST:PORT --index $JOB_COMPLETION_INDEX``) implements the same two methods, and listens on TCP.
+its `Launcher`'s business: `nasflow.search.launcher` has the one for this machine, `nasflow.search.cluster_workers` the
+one for pods.
 """
 
 import contextlib
