@@ -16,7 +16,7 @@ from nasflow.core.spec import CsvSection
 from nasflow.preprocess.sources._base import SAMPLE_ROWS, Piece, Profile, RowBatch, Want
 from nasflow.preprocess.sources.csv_blocks import BLOCK_BYTES, BlockParser
 from nasflow.preprocess.sources.files import Stream, decompressed
-from nasflow.preprocess.sources.ranges import Range, Section, csv_ranges
+from nasflow.preprocess.sources.ranges import Range, Section, csv_ranges, pieces
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "null", "NULL", "Null", "NaN", "nan", "NAN")
 """Texts that mean "no value"."""
@@ -41,16 +41,7 @@ class CsvSource:
 
     def pieces(self) -> list[Piece]:
         """Of a long file, ranges of about `ranges.RANGE_BYTES`."""
-        found: list[Piece] = []
-        for file in self.files:
-            cut = self._ranges(file)
-            if cut is None:
-                found.append(Piece(files=(file,)))
-            else:
-                found += [
-                    Piece(files=(file,), start=r.start, stop=r.stop, first_row=r.first, rows=r.records) for r in cut
-                ]
-        return found
+        return [piece for file in self.files for piece in pieces(file, self._ranges(file))]
 
     def profiles(self) -> Iterator[Profile]:
         for file in self.files:

@@ -11,20 +11,20 @@ from typing import cast
 from nasflow.core.errors import DataError
 from nasflow.core.spec import CsvSection, DataSection, Task
 from nasflow.core.storage import absolute, is_local, local_path, storage_for
-from nasflow.preprocess.sources import sample_texts, samples
+from nasflow.preprocess.sources import class_folders, sample_texts, samples
 from nasflow.preprocess.sources._base import ImageSource, Role, Source, TableSource
 from nasflow.preprocess.sources.arrays import ArrayImages, ArrayTable, has_test
 from nasflow.preprocess.sources.arrow_files import ArrowSource
 from nasflow.preprocess.sources.csv_files import CsvSource
 from nasflow.preprocess.sources.files import COMPRESSED
 from nasflow.preprocess.sources.idx import IdxSource, is_idx, labels_file
-from nasflow.preprocess.sources.image_folder import SUFFIXES, ImageFolder, class_images, class_of
+from nasflow.preprocess.sources.image_folder import SUFFIXES, ImageFolder, class_images
 from nasflow.preprocess.sources.image_table import ImageTable, image_fingerprints
 from nasflow.preprocess.sources.json_lines import JsonLines
 from nasflow.preprocess.sources.parquet_files import ParquetSource
 from nasflow.preprocess.sources.sample_texts import SampleTexts
 from nasflow.preprocess.sources.text_folder import SUFFIXES as TEXTS
-from nasflow.preprocess.sources.text_folder import TextFolder, class_texts
+from nasflow.preprocess.sources.text_folder import TextFolder
 from nasflow.preprocess.sources.text_lines import TextLines
 from nasflow.preprocess.sources.tfrecords import TfRecords
 
@@ -133,7 +133,7 @@ def _find(key: str, uri: str, data: DataSection, task: Task) -> Source:
             raise DataError(f"{key}: {uri!r} matches {len(files)} IDX files; name one")
         return IdxSource(files=(files[0], labels_file(files[0])), label=label)
     if is_folder and task != "image_classification" and (texts := _texts(root, files)):
-        return TextFolder(root=root, label=label, files=class_texts(root, texts))
+        return TextFolder(root=root, label=label, files=texts)
     tables = [file for file in files if file.lower().endswith(_TABLES)]
     if is_folder and data.image is not None and not tables:
         raise DataError(f"data.image: the folder {uri!r} holds no table; name the table of paths and labels")
@@ -146,11 +146,10 @@ def _find(key: str, uri: str, data: DataSection, task: Task) -> Source:
     return _by_suffix(key, uri, tables if is_folder else files, data, task)
 
 
-def _texts(root: str, files: list[str]) -> list[str]:
-    """The text files of a folder that holds no tables or images; none, where they are not in class folders."""
-    texts = [file for file in files if file.lower().endswith(TEXTS)]
-    others = [file for file in files if file.lower().endswith((*_TABLES, *SUFFIXES))]
-    return texts if texts and not others and any(class_of(root, file) for file in texts) else []
+def _texts(root: str, files: list[str]) -> tuple[str, ...]:
+    """The text files in class folders, where the folder holds no tables or images; else none."""
+    others = any(file.lower().endswith((*_TABLES, *SUFFIXES)) for file in files)
+    return () if others else class_folders.classed(root, files, TEXTS)
 
 
 def _by_suffix(key: str, uri: str, files: list[str], data: DataSection, task: Task) -> Source:

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from nasflow.core.errors import DataError
 from nasflow.data.image import is_grayscale
+from nasflow.preprocess.sources import class_folders
 from nasflow.preprocess.sources._base import IMAGE, ImageShape, Piece, RowBatch
+from nasflow.preprocess.sources.class_folders import class_of
 from nasflow.preprocess.sources.files import content
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
@@ -31,9 +33,8 @@ class ImageFolder:
 
     def shape(self) -> ImageShape:
         """Grayscale where all of `_SAMPLED` files, evenly spread, are. Damaged ones do not count here."""
-        places = np.unique(np.linspace(0, len(self.files) - 1, min(_SAMPLED, len(self.files))).astype(int))
         gray = []
-        for file in (self.files[place] for place in places):
+        for file in class_folders.sampled(self.files, _SAMPLED):
             try:
                 gray.append(is_grayscale(content(file)))
             except DataError:
@@ -41,22 +42,14 @@ class ImageFolder:
         return ImageShape(encoding="bytes", height=None, width=None, channels=1 if gray and all(gray) else 3)
 
     def pieces(self) -> list[Piece]:
-        starts = range(0, len(self.files), _PIECE_FILES)
-        return [Piece(files=self.files[start : start + _PIECE_FILES]) for start in starts]
+        return class_folders.pieces(self.files, _PIECE_FILES)
 
     def read(self, piece: Piece) -> Iterator[RowBatch]:
-        for start in range(0, len(piece.files), _BATCH_FILES):
-            files = piece.files[start : start + _BATCH_FILES]
+        for files in class_folders.batches(piece.files, _BATCH_FILES):
             data = pa.array([content(file) for file in files], pa.large_binary())
             classes = pa.array([class_of(self.root, file) for file in files], pa.string())
             batch = pa.RecordBatch.from_arrays([data, classes], names=[IMAGE, self.label])
             yield RowBatch(files=files, rows=np.ones(len(files), np.int64), columns=batch)
-
-
-def class_of(root: str, file: str) -> str:
-    """The first folder below the root; empty for a file that is in the root itself."""
-    below = file.removeprefix(root.rstrip("/") + "/")
-    return below.split("/", 1)[0] if "/" in below else ""
 
 
 def class_images(root: str, files: list[str]) -> tuple[str, ...]:
@@ -65,9 +58,8 @@ def class_images(root: str, files: list[str]) -> tuple[str, ...]:
     Raises:
         DataError: there are none.
     """
-    images = [file for file in files if file.lower().endswith(SUFFIXES)]
-    classed = sorted(file for file in images if class_of(root, file))
-    if not classed:
-        what = f"{len(images):,} images but no class folders" if images else "no image files"
-        raise DataError(f"{root}: {what}; put each image into a folder named after its class, e.g. {root}/cat/1.png")
-    return tuple(classed)
+    if found := class_folders.classed(root, files, SUFFIXES):
+        return found
+    beside = sum(file.lower().endswith(SUFFIXES) for file in files)
+    what = f"{beside:,} images but no class folders" if beside else "no image files"
+    raise DataError(f"{root}: {what}; put each image into a folder named after its class, e.g. {root}/cat/1.png")

@@ -15,7 +15,7 @@ from nasflow.core.errors import DataError
 from nasflow.preprocess.dead_letters import DeadLetter
 from nasflow.preprocess.sources._base import SAMPLE_ROWS, Piece, Profile, RowBatch
 from nasflow.preprocess.sources.files import decompressed
-from nasflow.preprocess.sources.ranges import Section, chunks, line_ranges
+from nasflow.preprocess.sources.ranges import Section, chunks, line_ranges, pieces
 from nasflow.preprocess.sources.records import Fields
 
 BLOCK_BYTES = 8 << 20
@@ -44,22 +44,11 @@ class JsonLines:
 
     def pieces(self) -> list[Piece]:
         """Of a long file, ranges of about `ranges.RANGE_BYTES`."""
-        found: list[Piece] = []
-        for file in self.files:
-            cut = line_ranges(file)
-            if cut is None:
-                found.append(Piece(files=(file,)))
-            else:
-                found += [
-                    Piece(files=(file,), start=r.start, stop=r.stop, first_row=r.first, rows=r.records) for r in cut
-                ]
-        return found
+        return [piece for file in self.files for piece in pieces(file, line_ranges(file))]
 
     def profiles(self) -> Iterator[Profile]:
         for file in self.files:
-            rows = list(_beginning(file))
-            sample = self.fields.batch(file, range(1, len(rows) + 1), rows).columns
-            yield Profile(file=file, schema=sample.schema, sample=sample)
+            yield self.fields.profile(file, list(_beginning(file)))
 
     def read(self, piece: Piece) -> Iterator[RowBatch]:
         """Batches of about `BLOCK_BYTES`. Rows are numbered by line."""

@@ -3,7 +3,7 @@ row. Found by one cheap scan that looks for line ends and quotation marks only.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import IO, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.core.storage import storage_for
+from nasflow.preprocess.sources._base import Piece
 from nasflow.preprocess.sources.files import COMPRESSED, opened
 
 RANGE_BYTES = 32 << 20
@@ -102,6 +103,13 @@ def csv_ranges(file: str, delimiter: str, *, header: bool) -> list[Range] | None
 def line_ranges(file: str) -> list[Range] | None:
     """The same for a file whose records are its lines, empty ones too."""
     return _ranges(file, storage_for(file).fingerprint(file), _LineScan, ())
+
+
+def pieces(file: str, cut: Sequence[Range] | None) -> list[Piece]:
+    """A piece for each range; the file as one piece where it was not cut."""
+    if cut is None:
+        return [Piece(files=(file,))]
+    return [Piece(files=(file,), start=r.start, stop=r.stop, first_row=r.first, rows=r.records) for r in cut]
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from nasflow.preprocess.dead_letters import DeadLetter
-from nasflow.preprocess.sources._base import RowBatch
+from nasflow.preprocess.sources._base import Profile, RowBatch
 
 Record: TypeAlias = Mapping[str, Any]
 Type = Literal["null", "bool", "int", "float", "string", "binary", "other"]
@@ -67,6 +67,11 @@ class Fields:
     def schema(self) -> pa.Schema:
         """As Arrow."""
         return pa.schema([(name, _ARROW[kind]) for name, kind in self.types])
+
+    def profile(self, file: str, rows: Sequence[Record]) -> Profile:
+        """What a file looks like from its first rows."""
+        sample = self.batch(file, range(1, len(rows) + 1), rows).columns
+        return Profile(file=file, schema=sample.schema, sample=sample)
 
     def batch(
         self,

@@ -1,17 +1,17 @@
 """A folder of text files, one subfolder a class."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from nasflow.core.errors import DataError
 from nasflow.preprocess.dead_letters import DeadLetter
-from nasflow.preprocess.sources._base import SAMPLE_ROWS, TEXT, Piece, Profile, RowBatch
+from nasflow.preprocess.sources import class_folders
+from nasflow.preprocess.sources._base import TEXT, Piece, Profile, RowBatch
+from nasflow.preprocess.sources.class_folders import class_of
 from nasflow.preprocess.sources.files import content
-from nasflow.preprocess.sources.image_folder import class_of
 
 SUFFIXES = (".txt", ".text", ".md")
 NOT_UTF8 = "not UTF-8 text"
@@ -33,19 +33,17 @@ class TextFolder:
 
     def profiles(self) -> Iterator[Profile]:
         """One, of `_SAMPLED` files evenly spread; a folder of millions is not read for it."""
-        places = np.unique(np.linspace(0, len(self.files) - 1, min(_SAMPLED, SAMPLE_ROWS, len(self.files))).astype(int))
-        batch = self._batch(tuple(self.files[place] for place in places)).columns
+        batch = self._batch(class_folders.sampled(self.files, _SAMPLED)).columns
         yield Profile(file=self.root, schema=batch.schema, sample=batch)
 
     def pieces(self) -> list[Piece]:
-        starts = range(0, len(self.files), _PIECE_FILES)
-        return [Piece(files=self.files[start : start + _PIECE_FILES]) for start in starts]
+        return class_folders.pieces(self.files, _PIECE_FILES)
 
     def read(self, piece: Piece) -> Iterator[RowBatch]:
-        for start in range(0, len(piece.files), _BATCH_FILES):
-            yield self._batch(piece.files[start : start + _BATCH_FILES])
+        for files in class_folders.batches(piece.files, _BATCH_FILES):
+            yield self._batch(files)
 
-    def _batch(self, files: tuple[str, ...]) -> RowBatch:
+    def _batch(self, files: Sequence[str]) -> RowBatch:
         texts: list[str] = []
         kept: list[str] = []
         dead: list[DeadLetter] = []
@@ -61,21 +59,5 @@ class TextFolder:
         columns = pa.RecordBatch.from_pydict(
             {TEXT: pa.array(texts, pa.string()), self.label: pa.array(classes, pa.string())}
         )
-        owners = tuple(kept) if len(kept) != 1 else (kept[0],)
-        return RowBatch(files=owners or files[:1], rows=np.ones(len(kept), np.int64), columns=columns, dead=tuple(dead))
-
-
-def class_texts(root: str, files: list[str]) -> tuple[str, ...]:
-    """The text files in class folders, sorted.
-
-    Raises:
-        DataError: there are none, or some are beside the class folders.
-    """
-    texts = sorted(file for file in files if file.lower().endswith(SUFFIXES))
-    classed = [file for file in texts if class_of(root, file)]
-    if not classed:
-        raise DataError(
-            f"{root}: {len(texts):,} text files but no class folders; put each text into a folder named after its "
-            f"class, e.g. {root}/sport/1.txt"
-        )
-    return tuple(classed)
+        owners = tuple(kept or files[:1])
+        return RowBatch(files=owners, rows=np.ones(len(kept), np.int64), columns=columns, dead=tuple(dead))

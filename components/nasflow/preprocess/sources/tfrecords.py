@@ -50,9 +50,7 @@ class TfRecords:
 
     def profiles(self) -> Iterator[Profile]:
         for file in self.files:
-            rows = list(_beginning(file))
-            sample = self.fields.batch(file, range(1, len(rows) + 1), rows).columns
-            yield Profile(file=file, schema=sample.schema, sample=sample)
+            yield self.fields.profile(file, list(_beginning(file)))
 
     def read(self, piece: Piece) -> Iterator[RowBatch]:
         """Batches of at most `_BATCH_ROWS` rows and about `_BATCH_BYTES`."""
