@@ -1,6 +1,6 @@
 """The findings of a Dataset: what a person should know about the data before trusting a model of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from nasflow.core.artifacts import SPLITS
 from nasflow.core.spec import OptimiseSection, SplitSection
@@ -9,7 +9,7 @@ from nasflow.data.transform import TransformSpec
 from nasflow.preprocess import identifiers, suspects
 from nasflow.preprocess.dead_letters import DROPPED, DeadLetters, by_count
 from nasflow.preprocess.duplicate_findings import duplicate_findings, near_findings
-from nasflow.preprocess.findings import Finding, weightiest_first, yaml_name
+from nasflow.preprocess.findings import Finding, column_switch, ignore_switch, weightiest_first
 from nasflow.preprocess.plan import Plan
 from nasflow.preprocess.quality import Quality, drift_findings, leak_findings
 from nasflow.preprocess.summary import Summary
@@ -57,65 +57,47 @@ def findings(
         if name not in told
     ]
     found += [_note("column", f"Column {note}.") for note in plan.notes]
-    for name, column in summary.numeric.items():
-        if name in schema.ignored:
-            continue
-        found += _missing(name, column.missing, column.count + column.missing + column.non_finite)
-        if column.non_finite:
-            text = (
-                f"Column {name!r} has {column.non_finite:,} infinite values; they count as missing: an answer to what "
-                "is no finite number would mean nothing."
-            )
-            found.append(
-                Finding(
-                    severity="note",
-                    kind="infinite",
-                    text=text,
-                    column=name,
-                    remedy="Where infinite means very much, cut values off; else say what stands for them.",
-                    switch=f"data.columns: {{{yaml_name(name)}: {{impute: median}}}}",
-                )
-            )
-    for name, texts in summary.categorical.items():
-        if name in schema.ignored:
-            continue
-        found += _missing(name, texts.missing, texts.count + texts.missing)
-        if texts.distinct > len(texts.top) or not texts.exact:
-            text = (
-                f"Column {name!r} has {'more than ' * (not texts.exact)}{texts.distinct:,} different texts; the "
-                f"{len(texts.top):,} most frequent are the vocabulary, the others share places by hash."
-            )
-            found.append(
-                Finding(
-                    severity="note",
-                    kind="vocabulary",
-                    text=text,
-                    column=name,
-                    remedy="More places tell more of the rare ones apart; they cost parameters.",
-                    switch=f"data.columns: {{{yaml_name(name)}: {{oov_buckets: 4096}}}}",
-                )
-            )
-    for name, lists in summary.lists.items():
-        if name not in schema.ignored:
-            found += _missing(name, lists.empty, lists.rows, what="empty")
-    for name, vectors in summary.vectors.items():
-        if vectors.incomplete and name not in schema.ignored:
-            text = (
-                f"Column {name!r} lacks a finite number in {vectors.incomplete:,} of {vectors.rows:,} training rows; "
-                "the mean of its place stands for it: an answer to what is no finite number would mean nothing."
-            )
-            found.append(
-                Finding(
-                    severity="note",
-                    kind="infinite",
-                    text=text,
-                    column=name,
-                    remedy="The model can be told in how many rows that is so, or not.",
-                    switch=f"data.columns: {{{yaml_name(name)}: {{indicator: true}}}}",
-                )
-            )
+    found += [each for each in _columns(summary) if each.column not in schema.ignored]
     found += _unsure(schema)
     return weightiest_first(found)
+
+
+def _columns(summary: Summary) -> Iterator[Finding]:
+    """What single columns lack, or have too much of."""
+    for name, column in summary.numeric.items():
+        yield from _missing(name, column.missing, column.count + column.missing + column.non_finite)
+        if column.non_finite:
+            yield _note(
+                "infinite",
+                f"Column {name!r} has {column.non_finite:,} infinite values; they count as missing: an answer to what "
+                "is no finite number would mean nothing.",
+                column=name,
+                remedy="Where infinite means very much, cut values off; else say what stands for them.",
+                switch=column_switch(name, "impute: median"),
+            )
+    for name, texts in summary.categorical.items():
+        yield from _missing(name, texts.missing, texts.count + texts.missing)
+        if texts.distinct > len(texts.top) or not texts.exact:
+            yield _note(
+                "vocabulary",
+                f"Column {name!r} has {'more than ' * (not texts.exact)}{texts.distinct:,} different texts; the "
+                f"{len(texts.top):,} most frequent are the vocabulary, the others share places by hash.",
+                column=name,
+                remedy="More places tell more of the rare ones apart; they cost parameters.",
+                switch=column_switch(name, "oov_buckets: 4096"),
+            )
+    for name, lists in summary.lists.items():
+        yield from _missing(name, lists.empty, lists.rows, what="empty")
+    for name, vectors in summary.vectors.items():
+        if vectors.incomplete:
+            yield _note(
+                "infinite",
+                f"Column {name!r} lacks a finite number in {vectors.incomplete:,} of {vectors.rows:,} training rows; "
+                "the mean of its place stands for it: an answer to what is no finite number would mean nothing.",
+                column=name,
+                remedy="The model can be told in how many rows that is so, or not.",
+                switch=column_switch(name, "indicator: true"),
+            )
 
 
 def _unsure(schema: Schema) -> list[Finding]:
@@ -129,7 +111,7 @@ def _unsure(schema: Schema) -> list[Finding]:
             column=column.name,
             numbers={"confidence": column.confidence},
             remedy="If that is wrong, say its kind.",
-            switch=f"data.columns: {{{yaml_name(column.name)}: {{kind: …}}}}",
+            switch=column_switch(column.name, "kind: …"),
         )
         for column in schema.columns
         if column.confidence < _SURE
@@ -147,8 +129,8 @@ def _why(reason: str) -> str:
     return "identifier" if reason.startswith("an identifier") else "ignored"
 
 
-def _note(kind: str, text: str, column: str | None = None) -> Finding:
-    return Finding(severity="note", kind=kind, text=text, column=column)
+def _note(kind: str, text: str, *, column: str | None = None, remedy: str = "", switch: str = "") -> Finding:
+    return Finding(severity="note", kind=kind, text=text, column=column, remedy=remedy, switch=switch)
 
 
 def _dead(dead: DeadLetters) -> list[Finding]:
@@ -230,7 +212,7 @@ def _missing(name: str, missing: int, rows: int, what: str = "missing") -> list[
                 numbers={"share": round(missing / rows, 6)},
                 remedy="The model is told where it is missing. If it will be there when the model is used, or the "
                 "other way round, leave the column out.",
-                switch=f"data.ignore: [{yaml_name(name)}]",
+                switch=ignore_switch(name),
             )
         ]
     return []

@@ -46,6 +46,24 @@ def weightiest_first(found: list[Finding]) -> list[Finding]:
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
+def column_switch(name: str, setting: str) -> str:
+    """A setting of one column, as the YAML has it.
+
+    >>> column_switch("price", "impute: median")
+    'data.columns: {price: {impute: median}}'
+    """
+    return f"data.columns: {{{yaml_name(name)}: {{{setting}}}}}"
+
+
+def ignore_switch(name: str) -> str:
+    """Leaves a column out.
+
+    >>> ignore_switch("capital gain, yearly")
+    'data.ignore: ["capital gain, yearly"]'
+    """
+    return f"data.ignore: [{yaml_name(name)}]"
+
+
 def yaml_name(name: str) -> str:
     """A column's name as a YAML list has it: quoted unless it is read as itself.
 

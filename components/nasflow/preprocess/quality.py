@@ -13,7 +13,7 @@ from nasflow.core.spec import Task
 from nasflow.data import drift
 from nasflow.data.drift import Bins, Drift
 from nasflow.preprocess import leaks
-from nasflow.preprocess.findings import Finding, yaml_name
+from nasflow.preprocess.findings import Finding, ignore_switch
 from nasflow.preprocess.inspection import LABEL, decode_frames, features, numbers, texts
 from nasflow.preprocess.summary import Summary
 
@@ -121,7 +121,7 @@ def drift_findings(quality: Quality) -> list[Finding]:
                     numbers=numbers_of(each) | {"split": split},
                     remedy="Find out why the rows differ; a model learns the training rows' world. Split the same rows "
                     "by hash, or leave the column out.",
-                    switch="" if each.column is None else f"data.ignore: [{yaml_name(each.column)}]",
+                    switch="" if each.column is None else ignore_switch(each.column),
                 )
             )
     return found

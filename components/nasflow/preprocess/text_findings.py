@@ -6,7 +6,7 @@ from nasflow.core.artifacts import SPLITS
 from nasflow.core.spec import OptimiseSection
 from nasflow.data.drift import LARGE, MODERATE
 from nasflow.data.transform import TransformSpec
-from nasflow.preprocess.findings import Finding, yaml_name
+from nasflow.preprocess.findings import Finding, column_switch, ignore_switch
 from nasflow.preprocess.summary import Summary
 
 _NEAR, _UNKNOWN, _MORE_UNKNOWN, _EMPTY = 0.01, 0.15, 0.05, 0.01
@@ -52,7 +52,7 @@ def text_findings(summary: Summary, transform: TransformSpec, optimise: Optimise
                     text=text,
                     numbers={"length": column.length, "lengths": train.lengths},
                     remedy="Let the model see more, if what matters may stand behind; it costs time in proportion.",
-                    switch=f"data.columns: {{{yaml_name(column.name)}: {{length: {train.length(0.98)}}}}}",
+                    switch=column_switch(column.name, f"length: {train.length(0.98)}"),
                 )
             )
         if train.empty / max(1, train.rows) >= _EMPTY:
@@ -64,7 +64,7 @@ def text_findings(summary: Summary, transform: TransformSpec, optimise: Optimise
                     column=column.name,
                     text=text,
                     remedy="Where most rows have none, the column may be better left out.",
-                    switch=f"data.ignore: [{yaml_name(column.name)}]",
+                    switch=ignore_switch(column.name),
                 )
             )
     return found
@@ -82,7 +82,7 @@ def _unknown(name: str, split: str, train: float, share: float) -> list[Finding]
             f"training rows {train:.1%}.",
             numbers={"split": split, "unknown": share, "train": train},
             remedy="Let a larger vocabulary or hashed places tell them apart.",
-            switch=f"data.columns: {{{yaml_name(name)}: {{oov_buckets: 4096}}}}",
+            switch=column_switch(name, "oov_buckets: 4096"),
         )
     ]
 
@@ -100,7 +100,7 @@ def _drift(name: str, split: str, psi: float | None) -> list[Finding]:
             numbers={"split": split, "psi": psi},
             remedy="Find out why the rows differ; a model learns the training rows' words. Split the same rows by "
             "hash, or leave the column out.",
-            switch=f"data.ignore: [{yaml_name(name)}]",
+            switch=ignore_switch(name),
         )
     ]
 
