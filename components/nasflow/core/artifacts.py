@@ -2,189 +2,56 @@
 
     Dataset → Search → Model → Evaluation → RegisteredModel → Endpoint
 
-A document is a directory: small files and a ``manifest.json``, which is written last. A directory without a manifest
-does not exist for any reader. Big data (shards, model bundles) stays under ``work_dir``; the manifest names it by URI.
+What a document is, how it is written and checked, is in `nasflow.core.document`; its names can be had from here. Big
+data (shards, model bundles) stays under ``work_dir``; a manifest names it by URI.
 """
 
-import datetime as dt
 import json
-import platform
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import Field
 
-from nasflow.core.errors import DocumentError
-from nasflow.core.storage import join, sha256, sha256_of, storage_for
-from nasflow.core.version import VERSION
+from nasflow.core.document import MANIFEST, Document, External, Frozen
+from nasflow.core.storage import sha256
 
-MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
+__all__ = [
+    "MANIFEST",
+    "SPLITS",
+    "Candidate",
+    "Champion",
+    "Dataset",
+    "Decision",
+    "Document",
+    "Endpoint",
+    "Estimate",
+    "Evaluation",
+    "External",
+    "Model",
+    "Original",
+    "RegisteredModel",
+    "Search",
+    "Shard",
+    "Split",
+    "Trials",
+    "bundle_digest",
+]
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-_VOLATILE = {"created", "seconds", "cpu_seconds", "environment"}
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileEntry(_Frozen):
-    """A small file inside the document's own directory."""
-
-    size: int
-    sha256: str
-
-
-class External(_Frozen):
-    """A big file under ``work_dir``, named by absolute URI."""
-
-    uri: str
-    size: int
-    sha256: str
-
-    @classmethod
-    def of(cls, uri: str) -> Self:
-        """Reads the object once to take its digest."""
-        digest, size = sha256_of(uri)
-        return cls(uri=uri, size=size, sha256=digest)
-
-    def check(self) -> None:
-        """Recomputes the digest.
-
-        Raises:
-            DocumentError: the file is gone or changed.
-        """
-        try:
-            found, _ = sha256_of(self.uri)
-        except FileNotFoundError as error:
-            raise DocumentError(f"{self.uri}: missing; run the step that wrote it again") from error
-        if found != self.sha256:
-            raise DocumentError(f"{self.uri}: sha256 is {found}, the manifest says {self.sha256}; it was changed")
-
 
 class Shard(External):
-    """One Parquet file of one split."""
+    """One file of rows: of a split, as Arrow IPC, or of the raw test rows, as Parquet."""
 
     rows: int
 
 
-class Estimate(_Frozen):
+class Estimate(Frozen):
     """A number with its 95 % interval."""
 
     value: float
     ci95: tuple[float, float]
-
-
-class Document(_Frozen):
-    """What every document carries. `digest` covers all of it but times and host."""
-
-    kind: str
-    schema_version: int = SCHEMA_VERSION
-    producer: str = f"nasflow {VERSION}"
-    created: str = Field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
-    seconds: float = 0.0
-    """Wall-clock seconds of the attempt that finished the step."""
-    cpu_seconds: float = 0.0
-    """CPU seconds of that attempt's processes."""
-    environment: dict[str, str] = Field(default_factory=lambda: {"python": platform.python_version()})
-    inputs: dict[str, str] = Field(default_factory=dict)
-    """Digests of the documents that this one was made from, by name."""
-    files: dict[str, FileEntry] = Field(default_factory=dict)
-    """Small files beside the manifest, by name."""
-
-    KIND: ClassVar[str] = "Document"
-    _uri: str = PrivateAttr(default="")
-
-    @property
-    def uri(self) -> str:
-        """The directory that this document was read from or published to."""
-        return self._uri
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the canonical manifest without times: equal content, equal digest."""
-        content = {key: value for key, value in self.model_dump(mode="json").items() if key not in _VOLATILE}
-        return sha256(json.dumps(content, sort_keys=True).encode())
-
-    @classmethod
-    def exists(cls, uri: str) -> bool:
-        """Whether a finished document is there."""
-        return storage_for(uri).exists(join(uri, MANIFEST))
-
-    @classmethod
-    def read(cls, uri: str) -> Self:
-        """Reads a manifest.
-
-        Raises:
-            DocumentError: it is missing, not JSON, of another kind, or of a schema version this nasflow cannot read.
-        """
-        manifest = join(uri, MANIFEST)
-        try:
-            content = json.loads(storage_for(uri).read(manifest))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise DocumentError(
-                f"{uri}: no {cls.KIND} here (no {MANIFEST}); the step that makes it has not finished"
-            ) from error
-        except ValueError as error:
-            raise DocumentError(f"{manifest}: damaged: {error}") from error
-        if content.get("kind") != cls.KIND:
-            raise DocumentError(f"{uri}: expected a {cls.KIND}, found a {content.get('kind')!r}")
-        if content.get("schema_version") != SCHEMA_VERSION:
-            raise DocumentError(
-                f"{manifest}: schema_version {content.get('schema_version')!r}; nasflow {VERSION} reads "
-                f"{SCHEMA_VERSION}. Run the step again with this version"
-            )
-        try:
-            document = cls.model_validate(content)
-        except ValidationError as error:
-            raise DocumentError(f"{manifest}: damaged: {error}") from error
-        document._uri = uri
-        return document
-
-    def publish(self, uri: str, files: Mapping[str, bytes]) -> Self:
-        """Writes `files`, then the manifest, into the directory `uri`; returns the published document."""
-        entries = {name: FileEntry(size=len(data), sha256=sha256(data)) for name, data in sorted(files.items())}
-        document = self.model_copy(update={"files": entries})
-        storage = storage_for(uri)
-        for name, data in files.items():
-            storage.write(join(uri, name), data)
-        storage.write(join(uri, MANIFEST), document.model_dump_json(indent=1).encode())
-        document._uri = uri
-        return document
-
-    def copy_to(self, uri: str) -> Self:
-        """Publishes the same document in another directory; the digest stays."""
-        return self.publish(uri, {name: self.file(name) for name in self.files})
-
-    def file(self, name: str) -> bytes:
-        """A small file's bytes.
-
-        Raises:
-            DocumentError: it is not listed, gone, or its digest differs.
-        """
-        if name not in self.files:
-            raise DocumentError(f"{self._uri}: {self.KIND} has no file {name!r}; it has {sorted(self.files)}")
-        try:
-            data = storage_for(self._uri).read(join(self._uri, name))
-        except FileNotFoundError as error:
-            raise DocumentError(f"{join(self._uri, name)}: missing; run the step again") from error
-        if sha256(data) != self.files[name].sha256:
-            raise DocumentError(f"{join(self._uri, name)}: changed since it was written (sha256 differs)")
-        return data
-
-    def json(self, name: str) -> Any:  # type: ignore[override]  # pydantic's deprecated namesake
-        """A small JSON file, parsed."""
-        return json.loads(self.file(name))
-
-    def copy_file(self, name: str, path: str | Path) -> None:
-        """Writes a small file to a local path, for a KFP artifact."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(self.file(name))
 
 
 class Dataset(Document):
@@ -206,7 +73,7 @@ class Dataset(Document):
     """The test rows of a table as they came, in the same order; see `nasflow.data.raw_test`."""
 
 
-class Trials(_Frozen):
+class Trials(Frozen):
     """How the trials of a study ended."""
 
     completed: int
@@ -218,7 +85,7 @@ class Trials(_Frozen):
     """Points that `search.filter` left out."""
 
 
-class Candidate(_Frozen):
+class Candidate(Frozen):
     """An architecture that a search found."""
 
     trial_id: str
@@ -292,7 +159,7 @@ class Model(Document):
         return bundle_digest(self.bundle)
 
 
-class Champion(_Frozen):
+class Champion(Frozen):
     """The version that was the registry's champion when a model was judged, on the same test rows."""
 
     name: str
@@ -305,14 +172,14 @@ class Champion(_Frozen):
     """How much better the model is in the objective, positive is better; paired bootstrap. None: no value."""
 
 
-class Decision(_Frozen):
+class Decision(Frozen):
     """Whether the model may go to production, and why."""
 
     promoted: bool
     reasons: tuple[str, ...]
 
 
-class Original(_Frozen):
+class Original(Frozen):
     """The same architecture, seed and epochs, trained on the data as it was before `data.optimise`, on the same test
     rows."""
 

@@ -8,8 +8,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import Dataset
-from nasflow.core.errors import DocumentError
-from nasflow.core.storage import sha256, storage_for
 
 
 def read_raw_test(dataset: Dataset) -> dict[str, NDArray[Any]] | None:
@@ -24,12 +22,7 @@ def read_raw_test(dataset: Dataset) -> dict[str, NDArray[Any]] | None:
         return None
     tables = []
     for shard in dataset.raw_test:
-        try:
-            data = storage_for(shard.uri).read(shard.uri)
-        except FileNotFoundError as error:
-            raise DocumentError(f"{shard.uri}: missing; run preprocess again (the manifest names it)") from error
-        if sha256(data) != shard.sha256:
-            raise DocumentError(f"{shard.uri}: changed since preprocess wrote it (sha256 differs); run it again")
+        data = shard.read(since="preprocess wrote it", remedy="run preprocess again")
         tables.append(pq.read_table(pa.BufferReader(data), use_threads=False))
     table = pa.concat_tables(tables)
     return {name: _values(table.column(name)) for name in table.column_names}

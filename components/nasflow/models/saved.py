@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.core.artifacts import External
-from nasflow.core.errors import DocumentError
-from nasflow.core.storage import sha256, storage_for
 from nasflow.models import keras_archive
 
 
@@ -58,12 +56,7 @@ def fetch_keras(entry: External) -> Any:
     Raises:
         DocumentError: it is gone, or not what the manifest says.
     """
-    try:
-        data = storage_for(entry.uri).read(entry.uri)
-    except FileNotFoundError as error:
-        raise DocumentError(f"{entry.uri}: missing; run the train step again") from error
-    if sha256(data) != entry.sha256:
-        raise DocumentError(f"{entry.uri}: changed since it was written (sha256 differs); run the train step again")
+    data = entry.read(remedy="run the train step again")
     with tempfile.TemporaryDirectory(prefix="nasflow-keras-") as folder:
         path = Path(folder, "model.keras")
         path.write_bytes(data)

@@ -142,14 +142,9 @@ class FileRegistry:
             raise UserError(
                 f"{version.name} version {version.version} has no {path!r}; it has {_listed(dict(version.attachments))}"
             )
-        entry = version.attachments[path]
-        try:
-            data = storage_for(entry.uri).read(entry.uri)
-        except FileNotFoundError as error:
-            raise DocumentError(f"{entry.uri}: missing; it was in the registry") from error
-        if sha256(data) != entry.sha256:
-            raise DocumentError(f"{entry.uri}: changed since it was registered (sha256 differs)")
-        return data
+        return version.attachments[path].read(
+            since="it was registered", remedy="restore it from a copy of the registry"
+        )
 
     def verify(self, version: Version) -> None:
         """Reads the registry's copies again."""
