@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -66,6 +67,24 @@ def test_ci_refuses_a_stage_that_it_does_not_know() -> None:
     assert result.returncode == 2
     assert "no stage tset; the stages are: setup check test images slow flink docker" in result.stderr
     assert "CI: FAILED (exit code 2)" in result.stdout
+
+
+def test_ci_that_is_stopped_does_not_say_that_it_passed(tmp_path: Path) -> None:
+    make = tmp_path / "make"
+    make.write_text("#!/bin/sh\necho making\nexec sleep 60\n")
+    make.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [REPOSITORY / ".ci/run", "setup"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "making\n":
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGTERM)
+        told = process.stdout.read()
+    assert process.returncode == 143
+    assert "CI: FAILED (exit code 143) in stage setup" in told
 
 
 @pytest.mark.parametrize("target", ["test", "test-slow", "test-flink", "test-spark", "test-docker"])
