@@ -5,10 +5,12 @@
 
 All servers run at once and are asked in turn, so that whatever else the machine does meets them alike. Latency is seen
 by one client that waits for each answer; CPU is what the server's process used for one request, which does not depend
-on what else runs. Both bundles are made and exported here, by nasflow's own exporter.
+on what else runs. Both bundles are made and exported here, by nasflow's own exporter. `--soak` needs vegeta on the
+PATH: `go install github.com/tsenart/vegeta/v12@v12.13.0`.
 """
 
 import argparse
+import base64
 import contextlib
 import json
 import os
@@ -17,7 +19,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -245,51 +246,42 @@ def _timed(call, seconds, pause=0.0):
 
 
 # ---- a long time under load ----------------------------------------------------------------------------------------
-def soak(server, echo, request, seconds, clients=4):
+def soak(server, echo, body, seconds, clients=4):
     """Finds what the server can take with `clients` connections, then asks for 70 % of it, and the echo for as many in
-    turn, which tells what of a tail is the machine's; by tenth of the time: (requests a second, p50, p99 in ms, the
-    echo's p50 and p99, the server's CPU ms a request, MiB of memory)."""
-    peak = _load(server, request, 5, clients, rate=None)[0]
-    rate = 0.7 * peak
+    turn, which tells what of a tail is the machine's; by tenth of the time: (requests a second, p50, p99, most in ms,
+    the echo's p50 and p99, the server's CPU ms a request, MiB of memory)."""
+    peak = _load(server, body, 10, clients, rate=0)[0]
+    rate = int(0.7 * peak)
     slices = []
     for _ in range(10):
         before = server.cpu_seconds()
-        ours = _load(server, request, seconds / 10, clients, rate=rate)
-        cpu = (server.cpu_seconds() - before) * 1e3 / (ours[0] * seconds / 10)
-        theirs = _load(echo, request, seconds / 40, clients, rate=rate)[1:]
+        ours = _load(server, body, seconds / 10, clients, rate=rate)
+        cpu = (server.cpu_seconds() - before) * 1e3 / (rate * seconds / 10)
+        theirs = _load(echo, body, seconds / 40, clients, rate=rate)[1:3]
         slices.append((*ours, *theirs, cpu, server.memory_mib()))
     return peak, rate, slices
 
 
-def _load(server, request, seconds, clients, *, rate):
-    times, lock = [], threading.Lock()
-
-    def work(number):
-        connection, mine = Connection(server.port), []
-        pause = clients / rate if rate else 0.0
-        due = time.perf_counter() + number / clients * pause
-        until = time.perf_counter() + seconds
-        while (now := time.perf_counter()) < until:
-            if rate:
-                if due > now:
-                    time.sleep(due - now)
-                started = due if due > now - 1 else now  # from when it was due: waiting for the server counts
-                due += pause
-                connection.ask(request)
-                mine.append(time.perf_counter() - started)
-            else:
-                mine.append(connection.ask(request)[2])
-        connection.close()
-        with lock:
-            times.extend(mine)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    times.sort()
-    return len(times) / seconds, times[len(times) // 2] * 1e3, times[int(len(times) * 0.99)] * 1e3
+def _load(server, body, seconds, clients, *, rate):
+    """vegeta, because a client in Python takes as much of a core as the server, and its threads wait for each other.
+    With a rate, requests are sent when they are due: on more connections, up to 64, where `clients` wait for answers.
+    """
+    target = {
+        "method": "POST",
+        "url": f"http://127.0.0.1:{server.port}/v1/models/model:predict",
+        "header": {"Content-Type": ["application/json"]},
+        "body": base64.b64encode(body).decode(),
+    }
+    attack = ["vegeta", "attack", "-format=json", f"-rate={rate}", f"-duration={seconds}s", f"-workers={clients}"]
+    attack.append(f"-max-workers={64 if rate else clients}")
+    results = subprocess.run(
+        attack, input=json.dumps(target).encode() + b"\n", stdout=subprocess.PIPE, check=True
+    ).stdout
+    found = subprocess.run(["vegeta", "report", "-type=json"], input=results, stdout=subprocess.PIPE, check=True)
+    told = json.loads(found.stdout)
+    assert told["success"] == 1.0, (told["status_codes"], told["errors"][:3])
+    latencies = told["latencies"]
+    return told["throughput"], *(latencies[name] / 1e6 for name in ("50th", "99th", "max"))
 
 
 # ---- the page ------------------------------------------------------------------------------------------------------
@@ -325,13 +317,12 @@ def _report(kind, folder, rows, schema, servers, seconds, soak_seconds):
             print(f"| {batch} | {server} | {protocol} | {_numbers(batch, wall, cpu, *ratios)} | {share} |", flush=True)
     if soak_seconds:
         server = servers["nasflow"]
-        request = requests(rows[:1], schema)["V1 JSON"]
-        peak, rate, slices = soak(server, servers["echo"], request, soak_seconds)
+        peak, rate, slices = soak(server, servers["echo"], orjson.dumps({"instances": rows[:1]}), soak_seconds)
         print(
             f"\n{soak_seconds:g} s of V1 requests of 1 row at {rate:,.0f}/s, 70 % of the {peak:,.0f}/s of 4 clients:\n"
         )
-        print("| tenth | requests/s | p50 ms | p99 ms | echo p50 | echo p99 | CPU ms | MiB |")
-        print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+        print("| tenth | requests/s | p50 ms | p99 ms | most ms | echo p50 | echo p99 | CPU ms | MiB |")
+        print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
         for place, (done, *times, memory) in enumerate(slices, start=1):
             print(f"| {place} | {done:,.0f} | {' | '.join(f'{each:.2f}' for each in times)} | {memory:.1f} |")
     print(
