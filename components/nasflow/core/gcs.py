@@ -13,36 +13,80 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from nasflow.core.errors import TryAgainError
+from nasflow.core.errors import TryAgainError, UserError
 
 _RETRY_DEADLINE_SECONDS = 120.0
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@contextlib.contextmanager
+def _our_words(uri: str) -> Iterator[None]:
+    """What the service refuses, or what no retry got through, as errors that every step knows: `PermissionError`
+    (credentials that are no good, too), `FileNotFoundError` (the bucket) and `TryAgainError`."""
+    from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except (exceptions.Forbidden, exceptions.Unauthorized) as error:
+        raise PermissionError(errno.EACCES, _said(error), uri) from error
+    except exceptions.NotFound as error:
+        raise FileNotFoundError(errno.ENOENT, f"no such object or bucket ({_said(error)})", uri) from error
+    except (exceptions.RetryError, exceptions.ServerError, exceptions.TooManyRequests) as error:
+        raise TryAgainError(f"{uri}: the store does not answer ({_said(error)}); run the same command again") from error
+    except ConnectionError as error:
+        raise TryAgainError(f"{uri}: the store cannot be reached ({error}); run the same command again") from error
+    except GoogleAuthError as error:
+        if _passes(error):
+            raise TryAgainError(f"{uri}: no token to be had ({_said(error)}); run the same command again") from error
+        raise PermissionError(errno.EACCES, f"Google refuses the credentials ({_said(error)})", uri) from error
+
+
 def _in_our_words(method: F) -> F:
-    """What the service refuses, or what no retry got through, as errors that every step knows: `PermissionError`,
-    `FileNotFoundError` (the bucket) and `TryAgainError`."""
+    """A method whose last argument, or second after a path, is the URI: `_our_words` around it."""
 
     @wraps(method)
     def asked(self: "GcsStorage", first: Any, *args: Any, **kwargs: Any) -> Any:
-        from google.api_core import exceptions
-
-        uri = args[0] if isinstance(first, Path) else first
-        try:
+        with _our_words(args[0] if isinstance(first, Path) else first):
             return method(self, first, *args, **kwargs)
-        except (exceptions.Forbidden, exceptions.Unauthorized) as error:
-            raise PermissionError(errno.EACCES, _said(error), uri) from error
-        except exceptions.NotFound as error:
-            raise FileNotFoundError(errno.ENOENT, f"no such object or bucket ({_said(error)})", uri) from error
-        except (exceptions.RetryError, exceptions.ServerError, exceptions.TooManyRequests) as error:
-            raise TryAgainError(
-                f"{uri}: the store does not answer ({_said(error)}); run the same command again"
-            ) from error
-        except ConnectionError as error:
-            raise TryAgainError(f"{uri}: the store cannot be reached ({error}); run the same command again") from error
 
     return asked  # type: ignore[return-value]  # the same signature
+
+
+class _Reader(io.RawIOBase):
+    """An object that is read piece by piece: what goes wrong on the way is said in our words, too."""
+
+    def __init__(self, uri: str, blob: Any) -> None:
+        self._uri, self._blob = uri, blob
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _our_words(self._uri):
+            return int(self._blob.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._blob.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        with _our_words(self._uri):
+            data = self._blob.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _passes(error: Exception) -> bool:
+    """Whether waiting helps where no token could be had: the metadata server or the token's server did not answer. It
+    says so by an error inside the error (google.auth 2.40 marks few as retryable itself)."""
+    from google.auth.exceptions import TransportError
+
+    within = error.args[0] if error.args else None
+    return isinstance(error, TransportError) or isinstance(within, TransportError) or bool(getattr(error, "retryable", 0))
 
 
 def _said(error: Exception) -> str:
@@ -65,15 +109,27 @@ class GcsStorage:
     @classmethod
     @cache
     def shared(cls) -> "GcsStorage":
-        """The process's instance, made on first use."""
+        """The process's instance, made on first use.
+
+        Raises:
+            UserError: there are no credentials, or a key file that is none.
+        """
         import os
 
         from google.auth.credentials import AnonymousCredentials
+        from google.auth.exceptions import DefaultCredentialsError
         from google.cloud import storage
 
         if os.environ.get("STORAGE_EMULATOR_HOST"):
             return cls(storage.Client(project="emulator", credentials=AnonymousCredentials()))
-        return cls(storage.Client())
+        try:
+            return cls(storage.Client())
+        except (DefaultCredentialsError, OSError) as error:
+            raise UserError(
+                f"gs://: no credentials that Google's client can use ({_said(error)}); in a cluster bind the service "
+                "account to a Google one (Workload Identity), elsewhere run `gcloud auth application-default login` or "
+                "set GOOGLE_APPLICATION_CREDENTIALS to a key file"
+            ) from error
 
     @_in_our_words
     def read(self, uri: str) -> bytes:
@@ -84,7 +140,7 @@ class GcsStorage:
     def open(self, uri: str) -> IO[bytes]:
         if not self.exists(uri):
             raise FileNotFoundError(uri)
-        return io.BufferedReader(self._blob(uri).open("rb", retry=self._retry), 1 << 20)
+        return io.BufferedReader(_Reader(uri, self._blob(uri).open("rb", retry=self._retry)), 1 << 20)
 
     @_in_our_words
     def write(self, uri: str, data: bytes) -> None:

@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from nasflow.core.errors import NasflowError
+from nasflow.core.errors import NasflowError, TryAgainError
 from nasflow.registry._base import Registry, Version
 from nasflow.serving import metrics
 from nasflow.serving.live import Live, Loaded
@@ -50,7 +50,8 @@ class Follower:
     def look(self) -> bool:
         """Looks once; returns whether the model was exchanged.
 
-        A registry that does not answer changes nothing, and a version that was refused is not tried twice in a row.
+        A registry that does not answer changes nothing. A version that is damaged or cannot be served here is not tried
+        twice in a row; one that only could not be had (a store that does not answer, a full disk) is, at the next look.
         """
         try:
             number = self._registry.aliases(self._name).get(self._alias)
@@ -60,8 +61,11 @@ class Follower:
             if number == self._refused:
                 return False
             version = self._registry.get(self._name, version=number)
-        except (NasflowError, OSError) as error:
-            logger.warning("%s@%s: the registry cannot be read: %s", self._name, self._alias, error)
+        except Exception as error:  # whatever it is: whoever does not look again serves an old version for ever
+            logger.warning(
+                "%s@%s: the registry cannot be read: %s", self._name, self._alias, error,
+                exc_info=not isinstance(error, NasflowError | OSError),
+            )  # fmt: skip
             return False
         return self._exchange(version)
 
@@ -70,12 +74,13 @@ class Follower:
         try:
             loaded = self._load(version)
         except Exception as error:
-            self._refused = version.version
+            passes = isinstance(error, TryAgainError | OSError)
+            self._refused = None if passes else version.version
             metrics.reloaded(done=False)
             logger.exception(
-                "%s@%s: version %d cannot be served, version %s stays: %s",
-                self._name, self._alias, version.version, before, error,
-                exc_info=not isinstance(error, NasflowError),
+                "%s@%s: version %d cannot be served%s, version %s stays: %s",
+                self._name, self._alias, version.version, " yet" if passes else "", before, error,
+                exc_info=not isinstance(error, NasflowError | OSError),
             )  # fmt: skip
             return False
         self._live.swap(loaded)

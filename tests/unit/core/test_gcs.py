@@ -2,11 +2,12 @@
 
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.gcs_emulator import FlakyProxy, emulator
 
-from nasflow.core.errors import TryAgainError
+from nasflow.core.errors import TryAgainError, UserError
 from nasflow.core.gcs import GcsStorage
 from nasflow.core.storage import storage_for
 from nasflow.registry.file import FileRegistry
@@ -236,3 +237,44 @@ def test_a_ledger_is_several_objects_so_that_a_line_costs_no_more_than_one_of_th
     again.end("0", "completed", score=0.5)
     assert [record.trial_id for record in Ledger(uri).records] == [str(number) for number in range(12)]
     assert Ledger(uri).get("0").score == 0.5
+
+
+def test_an_object_that_breaks_off_is_a_reason_to_try_again(behind):
+    """Its first MiB came; the store stays away at the next. Raw, Google's error passes for a damaged bundle."""
+    down = []
+    storage, uri = behind(FlakyProxy(lambda *_: bool(down))), f"gs://{BUCKET}/{uuid.uuid4().hex}"
+    storage.write(uri, bytes(60 << 20))
+    _impatient(storage)
+    with storage.open(uri) as handle:
+        assert handle.read(1 << 20) == bytes(1 << 20)
+        assert handle.seek(-2, 2) == (60 << 20) - 2
+        assert handle.read() == b"\0\0"
+        down.append(True)
+        handle.seek(0)
+        with pytest.raises(TryAgainError, match=rf"{uri}: the store does not answer"):
+            handle.read(1 << 20)
+
+
+def test_credentials_that_are_none_are_the_users_to_mend(monkeypatch, tmp_path):
+    """The first thing that somebody meets who names a gs:// prefix on a new machine."""
+    (tmp_path / "key.json").write_text('{"type": "service_account", "private_key": "SECRET"}')
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    for key in (tmp_path / "key.json", tmp_path / "none.json"):
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        with pytest.raises(UserError, match="GOOGLE_APPLICATION_CREDENTIALS to a key file") as caught:
+            GcsStorage.shared.__wrapped__(GcsStorage)
+        assert "SECRET" not in str(caught.value)
+
+
+def test_a_token_that_cannot_be_had_now_is_a_reason_to_try_again_and_a_refused_one_is_not():
+    from google.auth.exceptions import RefreshError, TransportError
+
+    def asking(error):
+        client = SimpleNamespace(bucket=lambda _: (_ for _ in ()).throw(error))
+        return GcsStorage(client).exists("gs://b/x")
+
+    # the metadata server's hiccup, as google.auth.compute_engine hands it on; then a key that was deleted
+    with pytest.raises(TryAgainError, match="gs://b/x: no token to be had .*metadata"):
+        asking(RefreshError(TransportError("metadata server: 503")))
+    with pytest.raises(PermissionError, match="invalid_grant"):
+        asking(RefreshError("invalid_grant: Invalid JWT Signature.", {}))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nasflow.core.errors import DataError, DocumentError
+from nasflow.core.errors import DataError, DocumentError, TryAgainError
 from nasflow.serving import metrics
 from nasflow.serving.batching import Batcher
 from nasflow.serving.bundle import Bundle
@@ -75,6 +75,41 @@ def test_a_registry_that_does_not_answer_changes_nothing(caplog):
     assert "the registry cannot be read: bucket unreachable" in caplog.text
     registry.down = False
     assert following.look()
+
+
+def test_a_version_that_could_not_be_had_is_tried_again(caplog):
+    """A store that is away for a minute must not keep a promotion from being served for ever."""
+    troubles = [TryAgainError("gs://b/x: the store does not answer"), OSError(28, "No space left on device")]
+
+    def load(version):
+        if troubles:
+            raise troubles.pop(0)
+        return loaded(version)
+
+    _, live, following = follower(2, load)
+    assert [following.look(), following.look(), live.current.version] == [False, False, "1"]
+    assert "version 2 cannot be served yet, version 1 stays: gs://b/x" in caplog.text
+    assert (following.look(), live.current.version) == (True, "2")
+
+
+def test_looking_goes_on_after_an_error_that_nobody_knows(caplog):
+    registry, live, following = follower(2, loaded)
+    aliases, troubles = registry.aliases, [ZeroDivisionError("a defect of a client library")]
+
+    def once(name):
+        if troubles:
+            raise troubles.pop()
+        return aliases(name)
+
+    registry.aliases = once
+    following._seconds = 0.01
+    following.start()
+    deadline = time.monotonic() + 20
+    while live.current.version != "2" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    following.stop()
+    assert live.current.version == "2"
+    assert "the registry cannot be read: a defect of a client library" in caplog.text
 
 
 # ---- micro-batches -------------------------------------------------------------------------------------------------
