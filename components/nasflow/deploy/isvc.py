@@ -58,6 +58,8 @@ class Serving(_Frozen):
 
     version: int
     predictor: dict[str, Any]
+    digest: str = ""
+    """Of its bundle; empty where an earlier nasflow wrote it."""
 
 
 class Rollout(_Frozen):

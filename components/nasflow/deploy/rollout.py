@@ -88,7 +88,7 @@ class Deployment:
         """The next state and the object that goes with it, from the object as it is; changes nothing.
 
         Raises:
-            UserError: the object is not nasflow's.
+            UserError: the object is not nasflow's, or this number serves with another bundle.
             NasflowError: this version was rolled back before.
         """
         state = self._next(live, again=again)
@@ -116,7 +116,7 @@ class Deployment:
         return self._promoted(state)
 
     def _next(self, live: Mapping[str, Any] | None, *, again: bool) -> Rollout:
-        release, mine = self._release, Serving(version=self._release.version, predictor=self._mine)
+        release, mine = self._release, self._serving()
         fresh = Rollout(phase="first", version=release.version, digest=release.bundle_digest)
         if live is None:
             return fresh
@@ -133,6 +133,12 @@ class Deployment:
                 )
         if old.stable is None:
             return fresh
+        if old.stable.version == release.version and old.stable.digest not in ("", release.bundle_digest):
+            raise UserError(
+                f"deploy: {release.name} version {release.version} serves, but it is another bundle ({old.stable.digest:.12}…, "
+                f"yours is {release.bundle_digest:.12}…): two registries number the same name. Deploy from the registry "
+                "of the one that serves, register yours under another name, or delete the InferenceService"
+            )
         if old.stable.version == release.version:  # it serves already; another version's canary ends
             return fresh.model_copy(update={"phase": "promoted", "stable": mine, "reason": "it served before"})
         if self._spec.mode == "knative" and not conditions.rolled_out(live):
@@ -147,6 +153,10 @@ class Deployment:
             # the same version again makes no new revision
             revision=old.revision if old.version == release.version else conditions.revision(live),
         )
+
+    def _serving(self) -> Serving:
+        release = self._release
+        return Serving(version=release.version, predictor=self._mine, digest=release.bundle_digest)
 
     def _object(self, state: Rollout) -> dict[str, Any]:
         serving = state.stable.predictor if state.stable else self._mine
@@ -233,7 +243,7 @@ class Deployment:
         return self._promote(state, f"canary at {self._spec.canary_percent} %: {watch}")
 
     def _promote(self, state: Rollout, reason: str) -> Outcome:
-        stable = Serving(version=self._release.version, predictor=self._mine)
+        stable = self._serving()
         logger.info("deploy: %s version %d promoted: %s", self._release.name, state.version, reason)
         leaving = state.stable if self._spec.mode == "standard" else None
         return self._promoted(self._move(state, phase="promoted", stable=stable, leaving=leaving, reason=reason))

@@ -135,7 +135,7 @@ def render(order: Order) -> dict[str, Any]:
             phase="promoted",
             version=release.version,
             digest=release.bundle_digest,
-            stable=Serving(version=release.version, predictor=mine),
+            stable=Serving(version=release.version, predictor=mine, digest=release.bundle_digest),
             reason="written as a manifest",
         ),
     )

@@ -132,6 +132,20 @@ def test_no_step_of_a_rollout_changes_the_pods_of_a_version():
 
 
 @MODES
+def test_version_1_of_another_registry_does_not_take_the_place_of_version_1(mode):
+    """Each work dir has a registry of its own unless told otherwise, and each begins with version 1."""
+    cluster, clock = make({1: FakeServer()}, mode)
+    deploy(cluster, clock, 1, mode)
+    cluster.applied.clear()
+    other = Release(name="iris", version=1, bundle_uri="gs://other/iris/1", bundle_digest="e1")
+    deployment = Deployment(spec(mode), other, cluster, check, clock=clock)
+    with pytest.raises(UserError, match=r"version 1 serves, but it is another bundle \(d1…, yours is e1…\): two reg"):
+        deployment.run()
+    assert (cluster.applied, state(cluster).digest) == ([], "d1")
+    deploy(cluster, clock, 1, mode)  # the one that serves goes on as ever
+
+
+@MODES
 def test_a_canary_that_fails_requests_is_rolled_back_and_the_old_version_serves_all_the_time(mode):
     cluster, clock = make({1: FakeServer(), 2: FakeServer(fails_after=15)}, mode)
     deploy(cluster, clock, 1, mode)
