@@ -86,7 +86,9 @@ def _passes(error: Exception) -> bool:
     from google.auth.exceptions import TransportError
 
     within = error.args[0] if error.args else None
-    return isinstance(error, TransportError) or isinstance(within, TransportError) or bool(getattr(error, "retryable", 0))
+    return (
+        isinstance(error, TransportError) or isinstance(within, TransportError) or bool(getattr(error, "retryable", 0))
+    )
 
 
 def _said(error: Exception) -> str:

@@ -135,9 +135,10 @@ class Deployment:
             return fresh
         if old.stable.version == release.version and old.stable.digest not in ("", release.bundle_digest):
             raise UserError(
-                f"deploy: {release.name} version {release.version} serves, but it is another bundle ({old.stable.digest:.12}…, "
-                f"yours is {release.bundle_digest:.12}…): two registries number the same name. Deploy from the registry "
-                "of the one that serves, register yours under another name, or delete the InferenceService"
+                f"deploy: {release.name} version {release.version} serves, but it is another bundle "
+                f"({old.stable.digest:.12}…, yours is {release.bundle_digest:.12}…): two registries number the same name. "
+                "Deploy from the registry of the one that serves, register yours under another name, or delete the "
+                "InferenceService"
             )
         if old.stable.version == release.version:  # it serves already; another version's canary ends
             return fresh.model_copy(update={"phase": "promoted", "stable": mine, "reason": "it served before"})

@@ -274,7 +274,7 @@ def test_a_token_that_cannot_be_had_now_is_a_reason_to_try_again_and_a_refused_o
         return GcsStorage(client).exists("gs://b/x")
 
     # the metadata server's hiccup, as google.auth.compute_engine hands it on; then a key that was deleted
-    with pytest.raises(TryAgainError, match="gs://b/x: no token to be had .*metadata"):
+    with pytest.raises(TryAgainError, match=r"gs://b/x: no token to be had .*metadata"):
         asking(RefreshError(TransportError("metadata server: 503")))
     with pytest.raises(PermissionError, match="invalid_grant"):
         asking(RefreshError("invalid_grant: Invalid JWT Signature.", {}))
