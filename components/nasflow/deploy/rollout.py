@@ -136,8 +136,8 @@ class Deployment:
         if old.stable.version == release.version and old.stable.digest not in ("", release.bundle_digest):
             raise UserError(
                 f"deploy: {release.name} version {release.version} serves, but it is another bundle "
-                f"({old.stable.digest:.12}…, yours is {release.bundle_digest:.12}…): two registries number the same name. "
-                "Deploy from the registry of the one that serves, register yours under another name, or delete the "
+                f"({old.stable.digest:.12}…, yours is {release.bundle_digest:.12}…): two registries number the same "
+                "name. Deploy from the registry of the one that serves, register yours under another name, or delete the "
                 "InferenceService"
             )
         if old.stable.version == release.version:  # it serves already; another version's canary ends
