@@ -137,8 +137,8 @@ class Deployment:
             raise UserError(
                 f"deploy: {release.name} version {release.version} serves, but it is another bundle "
                 f"({old.stable.digest:.12}…, yours is {release.bundle_digest:.12}…): two registries number the same "
-                "name. Deploy from the registry of the one that serves, register yours under another name, or delete the "
-                "InferenceService"
+                "name. Deploy from the registry of the one that serves, register yours under another name, or delete "
+                "the InferenceService"
             )
         if old.stable.version == release.version:  # it serves already; another version's canary ends
             return fresh.model_copy(update={"phase": "promoted", "stable": mine, "reason": "it served before"})
