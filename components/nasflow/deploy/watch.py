@@ -3,7 +3,9 @@
 Read of the server's ``/metrics`` (`nasflow.serving.metrics`): the counters ``nasflow_requests_total{code}``,
 ``nasflow_predictions_total{outcome}`` and ``nasflow_confidence_total{bin}``, and the histogram
 ``nasflow_request_seconds``. What users' rows are predicted as is compared with what the version that serves said in
-the same time: both get a random share of the same requests, so a difference is the model's.
+the same time: both get a random share of the same requests, so a difference is the model's. So are requests that the
+canary refuses (400, 422) and the version that serves does not: a model with other columns answers its own golden rows.
+Requests whose client went away (499) say nothing about a model and are left out.
 
 A canary's processes began with the canary, so their counters are its whole life, also after this watcher was
 interrupted. Each scrape may meet another of several pods: what was last seen of each process is kept, told apart by its
@@ -20,6 +22,8 @@ QUANTILE = 0.95
 LEAST_ROWS = 200
 """Predicted rows, of the canary and of the version that serves, below which their distributions are not compared."""
 
+_REFUSED = ("400", "422")
+_GONE = "499"
 _PREDICTED = {"nasflow_predictions_total": "outcome", "nasflow_confidence_total": "bin"}
 
 
@@ -29,6 +33,8 @@ class Scrape:
 
     requests: float
     failures: float
+    refused: float
+    """Whose rows do not fit the model's signature."""
     buckets: Mapping[float, float]
     """Requests that took at most so many seconds, by the bound."""
     predicted: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
@@ -68,6 +74,19 @@ class Watch:
             process, sample = found
             first, _ = self._stable.get(process, (sample, sample))
             self._stable[process] = (first, sample)
+
+    @property
+    def refused(self) -> tuple[float, float] | None:
+        """Shares of requests that the canary refuses, and the version that serves beside it, where they are told apart
+        by more than chance (three standard errors of the difference); None where they are not, or nobody serves."""
+        n, bad = self.requests, sum(sample.refused for sample in self._processes.values())
+        m = sum(last.requests - first.requests for first, last in self._stable.values())
+        before = sum(last.refused - first.refused for first, last in self._stable.values())
+        if not n or not m:
+            return None
+        together = (bad + before) / (n + m)
+        error = math.sqrt(together * (1 - together) * (1 / n + 1 / m))
+        return (bad / n, before / m) if bad / n - before / m > 3 * error else None
 
     @property
     def drift(self) -> float:
@@ -120,6 +139,11 @@ class Watch:
             return (
                 f"{self.failures:.0f} of {self.requests:.0f} requests failed ({rate:.1%} > deploy.max_error_rate "
                 f"{spec.max_error_rate:.1%})"
+            )
+        if (refused := self.refused) is not None and refused[0] - refused[1] > spec.max_error_rate:
+            return (
+                f"it refuses {refused[0]:.1%} of the requests, the one that serves {refused[1]:.1%} of the same ones "
+                f"(HTTP 400 and 422; deploy.max_error_rate {spec.max_error_rate:.1%}): does it take other columns?"
             )
         if spec.max_latency_ms is not None and self.latency_ms > spec.max_latency_ms:
             return f"95 % of requests within {self.latency_ms:.0f} ms > deploy.max_latency_ms {spec.max_latency_ms:g}"
@@ -191,7 +215,7 @@ def parse(text: str) -> tuple[float, Scrape] | None:
     """(start of the process, its counters), or None where the page has none of ours."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    started, requests, failures, seen = 0.0, 0.0, 0.0, False
+    started, requests, failures, refused, seen = 0.0, 0.0, 0.0, 0.0, False
     buckets: dict[float, float] = {}
     predicted: dict[str, dict[str, float]] = {}
     try:
@@ -200,9 +224,10 @@ def parse(text: str) -> tuple[float, Scrape] | None:
                 if sample.name == "process_start_time_seconds":
                     started = sample.value
                 elif sample.name == "nasflow_requests_total":
-                    seen = True
-                    requests += sample.value
-                    failures += sample.value if sample.labels.get("code", "").startswith("5") else 0.0
+                    seen, code = True, sample.labels.get("code", "")
+                    requests += sample.value if code != _GONE else 0.0
+                    failures += sample.value if code.startswith("5") else 0.0
+                    refused += sample.value if code in _REFUSED else 0.0
                 elif sample.name in _PREDICTED:
                     predicted.setdefault(sample.name, {})[sample.labels[_PREDICTED[sample.name]]] = sample.value
                 elif sample.name == "nasflow_request_seconds_bucket":
@@ -212,4 +237,4 @@ def parse(text: str) -> tuple[float, Scrape] | None:
         return None
     if not seen:
         return None
-    return started, Scrape(requests=requests, failures=failures, buckets=buckets, predicted=predicted)
+    return started, Scrape(requests=requests, failures=failures, refused=refused, buckets=buckets, predicted=predicted)

@@ -1,7 +1,8 @@
 """What a rollout judges a server by, beside KServe's own metrics on ``/metrics``.
 
 nasflow_requests_total{code}            answered prediction requests, by HTTP status
-nasflow_request_seconds                 histogram: from the request's head to the answer's
+nasflow_request_seconds                 histogram: from the request's last byte to the answer's; without code 499,
+                                        whose clients went away
 nasflow_predictions_total{outcome}      predicted rows, by class; of a regression, by its place in the training targets
 nasflow_confidence_total{bin}           predicted rows, by the probability of the class that was predicted
 nasflow_model_info{version,engine}      1 for the model that answers now
@@ -36,6 +37,9 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 _INFO = Gauge("nasflow_model_info", "1 for the model that answers now.", ["version", "engine"])
 _RELOADS = Counter("nasflow_reloads", "Models exchanged while serving.", ["result"])
+
+GONE = 499
+"""The status, as nginx counts it, where the client did not wait."""
 
 _MANY_ROWS = 4096
 _MANY_ANSWERS = 256
@@ -135,6 +139,8 @@ class Requests:
     def add(self, code: int, seconds: float) -> None:
         """Notes one."""
         self._codes[code] += 1
+        if code == GONE:
+            return
         self._places[bisect.bisect_left(_SECONDS, seconds)] += 1
         self._seconds += seconds
 
@@ -149,7 +155,7 @@ class Requests:
         edges = [*map(str, _SECONDS), "+Inf"]
         buckets = list(zip(edges, itertools.accumulate(self._places), strict=True))
         seconds = HistogramMetricFamily(
-            "nasflow_request_seconds", "Seconds from a prediction request to the beginning of its answer."
+            "nasflow_request_seconds", "Seconds from a whole prediction request to its answer."
         )
         seconds.add_metric([], buckets, sum_value=self._seconds)
         yield seconds

@@ -86,16 +86,20 @@ class Predictions:
         else:
             await self.answer(answer_it, headers, receive, send)
 
-    async def answer(self, answer_it: Answer, headers: Mapping[bytes, bytes], receive: Any, send: Any) -> int:
-        """Answers a request by its `route`; returns the HTTP status, 499 where the client went away."""
+    async def answer(
+        self, answer_it: Answer, headers: Mapping[bytes, bytes], receive: Any, send: Any
+    ) -> tuple[int, float]:
+        """Answers a request by its `route`; returns the HTTP status, 499 where the client went away, and the seconds
+        from the body's last byte to then: how long a client takes to send it is not the model's latency."""
         body = await _body(receive)
         if body is None:
-            return 499
+            return metrics.GONE, 0.0
+        started = time.perf_counter()
         status, more, data = await self._replied(answer_it, body, headers)
         head = [*more, (b"content-length", b"%d" % len(data))]
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": data})
-        return status
+        return status, time.perf_counter() - started
 
     async def _replied(self, answer_it: Answer, body: bytes, headers: Mapping[bytes, bytes]) -> Reply:
         try:

@@ -10,7 +10,6 @@ import logging
 import signal
 import socket
 import struct
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -162,9 +161,7 @@ class _Rest(RESTServer):
             if not announced.isdigit() or int(announced) > most or CLOUD_EVENT in headers:
                 await others(scope, receive, send)
                 return
-            started = time.perf_counter()
-            status = await predictions.answer(answer_it, headers, receive, send)
-            metrics.answered(status, time.perf_counter() - started)
+            metrics.answered(*await predictions.answer(answer_it, headers, receive, send))
 
         return front
 

@@ -203,7 +203,7 @@ class FakeServer:
 
     def __init__(self, number=1.0, *, fails_after=None, seconds=0.004):
         self.number, self.fails_after, self.seconds = number, fails_after, seconds
-        self.codes = {"200": 0, "500": 0}
+        self.codes = {"200": 0, "500": 0}  # and others' requests, where a test counts them here
         self.predicted = {}  # outcome → users' rows
 
     def __call__(self, path, body):

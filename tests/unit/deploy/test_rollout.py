@@ -214,6 +214,28 @@ def test_a_canary_that_predicts_otherwise_than_the_version_that_serves_is_rolled
     assert serving(cluster) == 1
 
 
+@MODES
+@pytest.mark.parametrize(("old", "new", "good"), [(0, 30, False), (30, 33, True)])
+def test_a_canary_that_refuses_what_the_version_that_serves_answers_is_rolled_back(mode, old, new, good):
+    """Its columns have other names: golden rows are its own, but of 100 users each 5 s it refuses 30, where version 1
+    refuses none. A client who sends rubbish to both (30, and 33 of 100) is nobody's fault."""
+    cluster, clock = make({1: FakeServer(), 2: FakeServer()}, mode)
+    deploy(cluster, clock, 1, mode)
+
+    def users():
+        for server, refused in ((cluster.servers[1], old), (cluster.servers[2], new)):
+            server.codes["422"] = server.codes.get("422", 0) + refused
+            server.codes["200"] += 100 - refused
+
+    clock.on_sleep = users
+    if good:
+        deploy(cluster, clock, 2, mode, max_error_rate=0.05)
+        return
+    with pytest.raises(NasflowError, match=r"serves: it refuses 2\d\.\d% of the requests, .* 0\.0% of the same ones"):
+        deploy(cluster, clock, 2, mode)
+    assert serving(cluster) == 1
+
+
 def test_few_predictions_and_drift_that_does_not_decide():
     cluster, clock = make({1: FakeServer(), 2: FakeServer()}, "standard")
     cluster.servers[1].predicted = {"no": 0}

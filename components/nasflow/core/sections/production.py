@@ -64,7 +64,8 @@ class DeploySection(Section):
     ready_minutes: Annotated[float, Field(gt=0)] = 15.0
     """Target `kserve`: a version must be Ready by then."""
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """A canary is rolled back above this share of failed requests (HTTP 5xx, or no answer)."""
+    """A canary is rolled back above this share of failed requests (HTTP 5xx, or no answer), or where it refuses (HTTP
+    400, 422) so many more than the version that serves in the same time."""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
     """A canary is rolled back if its 95th percentile is above this; null: latency does not decide."""
     max_prediction_drift: Annotated[float, Field(gt=0)] | None = 0.25
