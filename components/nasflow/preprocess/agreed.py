@@ -81,8 +81,8 @@ def notes_on(name: str, kind: Kind, profile: Profile, *, csv: bool) -> list[str]
     values = cells.plain(profile.sample.column(name))
     if kind in ("numeric", "integer") and len(values) >= _ENOUGH and not pa.types.is_temporal(values.type):
         found, _ = cells.numbers(values)
-        steps = np.diff(found)
-        if len(steps) and (np.all(steps == 1) or np.all(steps == -1)):
+        steps = np.diff(found) if np.isfinite(found).all() else ()
+        if len(steps) and (np.all(np.equal(steps, 1)) or np.all(np.equal(steps, -1))):
             return [f"{name!r} counts the rows: it may be an identifier; if so, list it in data.ignore"]
     if kind == "categorical" and csv and (odd := odd_one(values, _MOSTLY_NUMERIC)):
         return [f"{name!r} is treated as text, although {odd[0]:.1%} of its values are numbers: e.g. {odd[1]!r:.60}"]

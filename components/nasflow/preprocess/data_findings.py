@@ -184,7 +184,8 @@ def _classes(schema: Schema, summary: Summary, optimise: OptimiseSection) -> lis
                 Finding(
                     severity="serious" if split == "train" else "warning",
                     kind="absent_class",
-                    text=f"The {split} split has no row of class {', '.join(map(repr, lacking[:_FEW_ROWS]))}.",
+                    text=f"The {split} split has no row of class {', '.join(map(repr, lacking[:_FEW_ROWS]))}"
+                    + (f" and {len(lacking) - _FEW_ROWS:,} more." if len(lacking) > _FEW_ROWS else "."),
                     numbers={"split": split, "classes": lacking},
                     remedy="Add rows, join rare classes with data.label_map, or give every class its share.",
                     switch="" if split == "train" else "data.split.by: stratified",

@@ -17,7 +17,7 @@ def check(data: DataSection, task: Task) -> list[str]:
             continue
         try:
             source = find_one(key, uri, data, task)
-            make_plan(Sources(train=source, test=None), data, task)
+            make_plan(Sources(train=source, test=None), data, task, partial=data.test is not None)
         except UserError as error:
             problems.append(str(error))
         except OSError as error:

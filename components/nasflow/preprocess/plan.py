@@ -15,7 +15,7 @@ from nasflow.core.errors import DataError
 from nasflow.core.spec import ColumnSection, DataSection, Task
 from nasflow.preprocess.agreed import agreed, identifier, notes_on
 from nasflow.preprocess.inference import infer
-from nasflow.preprocess.plan_checks import check_image_columns, check_label, check_names, check_section
+from nasflow.preprocess.plan_checks import check_image_columns, check_label, check_names, check_section, check_style
 from nasflow.preprocess.planned import PlannedColumn
 from nasflow.preprocess.sources._base import IMAGE, TEXT, ImageSource, Profile, Role, Want
 from nasflow.preprocess.sources.find import Sources
@@ -70,11 +70,15 @@ class Plan:
             for column in self.columns
             if column.kind == "numeric" or (column.kind == "integer" and not column.given)  # a dead letter quotes 1.50
         )
-        return Want(names=tuple(dict.fromkeys(names)), numbers=numbers)
+        written = {column.name for column in self.columns if column.kind in ("numeric", "integer")}
+        written |= {self.label} if self.task == "tabular_regression" else set()
+        written |= {self.weight} if self.weight is not None else set()
+        written |= {self.key.name} if self.key is not None and self.key.numeric else set()
+        return Want(names=tuple(dict.fromkeys(names)), numbers=numbers, written=frozenset(written))
 
 
-def make_plan(sources: Sources, data: DataSection, task: Task) -> Plan:
-    """Looks at every file's beginning.
+def make_plan(sources: Sources, data: DataSection, task: Task, *, partial: bool = False) -> Plan:
+    """Looks at every file's beginning. `partial`: there are others, where what `data.ignore` names may be.
 
     Raises:
         DataError: no label column, files that disagree, no usable column.
@@ -91,9 +95,9 @@ def make_plan(sources: Sources, data: DataSection, task: Task) -> Plan:
     profiles.sort(key=lambda profile: profile.sample.num_rows == 0)  # stable: files with a sample first
     key = _key_plan(found[0], data, csv=sources.train.text)
     if isinstance(sources.train, ImageTable):
-        return _mixed_plan(sources, profiles, data, task, key)
+        return _mixed_plan(sources, profiles, data, task, key, partial=partial)
     texts = (TEXT,) if isinstance(sources.train, TextFolder | TextLines | SampleTexts) else ()
-    return _table_plan(profiles, data, task, key, csv=sources.train.text, texts=texts)
+    return _table_plan(profiles, data, task, key, csv=sources.train.text, partial=partial, texts=texts)
 
 
 def _key_plan(profiles: Sequence[Profile], data: DataSection, *, csv: bool) -> KeyPlan | None:
@@ -123,11 +127,11 @@ def _key_plan(profiles: Sequence[Profile], data: DataSection, *, csv: bool) -> K
 
 
 def _mixed_plan(
-    sources: Sources, profiles: Sequence[Profile], data: DataSection, task: Task, key: KeyPlan | None
+    sources: Sources, profiles: Sequence[Profile], data: DataSection, task: Task, key: KeyPlan | None, *, partial: bool
 ) -> Plan:
     """An image beside the columns of its table."""
     without = [_without(profile, str(data.image)) for profile in profiles]
-    plan = _table_plan(without, data, task, key, csv=sources.train.text)
+    plan = _table_plan(without, data, task, key, csv=sources.train.text, partial=partial)
     image = PlannedColumn(
         name=IMAGE, kind="image", dtype="binary", reason=f"data.image names the column {data.image!r}"
     )
@@ -199,6 +203,7 @@ def _table_plan(
     key: KeyPlan | None,
     *,
     csv: bool,
+    partial: bool,
     texts: Sequence[str] = (),
 ) -> Plan:
     """`texts`: columns that the source knows to be texts."""
@@ -206,7 +211,7 @@ def _table_plan(
     check_label(first, data.label, task, csv=csv)
     for profile in profiles[1:]:
         check_names(first, profile, data)
-    check_section(first, data)
+    check_section(profiles, data, partial=partial)
     read_as_text = {*data.text, *texts}
     columns: list[PlannedColumn] = []
     ignored: dict[str, str] = {}
@@ -222,6 +227,8 @@ def _table_plan(
             options = options.model_copy(update={"kind": "text"})
         found = agreed(name, profiles, csv=csv, options=options)
         if found.kind == "categorical" and options.kind is None:
+            if csv:
+                check_style(name, first)
             found = identifier(name, profiles, csv=csv) or found
         if found.kind is None:
             ignored[name] = found.reason

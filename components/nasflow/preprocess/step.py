@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nasflow.core.artifacts import SPLITS, Dataset
@@ -17,7 +17,7 @@ from nasflow.data.schema import Schema
 from nasflow.preprocess import data_findings, dead_letters, fit, identifiers, lean, quality, report, statistics
 from nasflow.preprocess.dead_letters import DeadLetters
 from nasflow.preprocess.doubts import Doubts, doubt_findings
-from nasflow.preprocess.findings import weightiest_first
+from nasflow.preprocess.findings import Finding, weightiest_first
 from nasflow.preprocess.plan import Plan, make_plan
 from nasflow.preprocess.sources.find import Sources, find
 from nasflow.preprocess.sources.inflated import inflated
@@ -29,6 +29,8 @@ from nasflow.preprocess.summary import Summary
 logger = logging.getLogger(__name__)
 
 _DEAD_LETTERS = "dead_letters.jsonl"
+_TOLD = 5
+"""Findings that are logged."""
 
 
 def run(spec: PreprocessSpec, *, work_dir: str, output: str) -> Dataset:
@@ -89,7 +91,7 @@ def _unchanged(sources: Sources, before: Mapping[str, str]) -> Iterator[None]:
 
 
 def _produce(
-    spec: PreprocessSpec, sources: Sources, place: Place, earlier: Dataset | None
+    spec: PreprocessSpec, sources: Sources, place: Place, earlier: Dataset | None, *, told: bool = True
 ) -> tuple[Dataset, Mapping[str, bytes]]:
     original = _original(spec, sources, place)
     if spec.preprocess.runner == "local":
@@ -152,12 +154,12 @@ def _produce(
         remedies=optimise.remedies,
         original_uri="" if original is None else original.uri,
     )
+    more = [*doubt_findings(doubts, optimise), *(quality.compare(found, earlier) if earlier is not None else ())]
     findings = data_findings.findings(
         plan, schema, summary, dead, quality=found, optimise=optimise, split=spec.data.split, transform=transform
     )
-    findings = weightiest_first([*findings, *doubt_findings(doubts, optimise)])
-    if earlier is not None:
-        findings = weightiest_first([*findings, *quality.compare(found, earlier)])
+    findings = weightiest_first([*findings, *more])
+    _tell(findings if told else ())
     facts = statistics.describe(plan, schema, summary, dead, rows, quality=found, found=findings)
     facts |= {"split": _split_facts(spec, plan, cuts)}
     files = {
@@ -173,6 +175,16 @@ def _produce(
     return dataset, files
 
 
+def _tell(findings: Sequence[Finding]) -> None:
+    """The findings that a person should not have to open the report for, a line each."""
+    weighty = [finding for finding in findings if finding.severity != "note"]
+    for finding in weighty[:_TOLD]:
+        remedy = f" Proposed: {finding.switch}" if finding.switch else ""
+        logger.info("preprocess: %s: %s%s", finding.severity, finding.text, remedy)
+    if len(weighty) > _TOLD:
+        logger.info("preprocess: and %s more findings; the report has all of them", len(weighty) - _TOLD)
+
+
 def _original(spec: PreprocessSpec, sources: Sources, place: Place) -> Dataset | None:
     """The Dataset that the same data makes without remedies: a document of its own, below the place of this one. That
     of an interrupted run is found again."""
@@ -183,7 +195,8 @@ def _original(spec: PreprocessSpec, sources: Sources, place: Place) -> Dataset |
         return Dataset.read(below.uri)
     logger.info("preprocess: the data without the remedies of data.optimise first, for evaluate.compare_optimised")
     plain = spec.data.model_copy(update={"optimise": OptimiseSection(), "compare_with": None})
-    made, files = _produce(spec.model_copy(update={"data": plain, "keep_original": False}), sources, below, None)
+    alone = spec.model_copy(update={"data": plain, "keep_original": False})
+    made, files = _produce(alone, sources, below, None, told=False)
     return made.publish(below.uri, files)
 
 

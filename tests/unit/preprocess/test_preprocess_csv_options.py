@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -161,3 +162,103 @@ def test_labels_are_mapped_for_classes_only() -> None:
     assert spec.data.label_map == {"2": "two", "true": "yes"}
     with pytest.raises(ValidationError, match=r"data\.label_map renames classes"):
         ExperimentSpec.model_validate({"task": "tabular_regression", "data": data})
+
+
+def _euro(folder: Path, name: str = "euro.csv") -> Path:
+    """Prices 1000.25, 1001.25, … as Germans write them, of goods of two kinds, and a discount that is a fraction."""
+    lines = [f"{row % 97};1.{row:03d},25;{'ab'[row % 2]};0,{row % 2}" for row in range(300)]
+    path = folder / name
+    path.write_text("\n".join(["n;price;y;discount", *lines]) + "\n")
+    return path
+
+
+def test_decimal_commas_are_named_with_the_key_that_reads_them(tmp_path: Path) -> None:
+    path = _euro(tmp_path)
+    (problem,) = check(_data(path), "tabular_classification")
+    assert "column 'price'" in problem
+    assert "'1.000,25'" in problem
+    assert 'set data.csv: {decimal: ",", thousands: "."}' in problem
+    (problem,) = check(_data(path, label="price"), "tabular_regression")
+    assert "decimal" in problem
+    assert "tabular_classification" not in problem  # it would turn prices into classes
+    assert (
+        check(_data(path, columns={"price": {"kind": "categorical"}}, ignore=["discount"]), "tabular_classification")
+        == []
+    )
+
+
+def test_decimal_commas_are_read_as_numbers_where_told(tmp_path: Path) -> None:
+    csv = {"decimal": ",", "thousands": "."}
+    spec = PreprocessSpec.model_validate(
+        {
+            "task": "tabular_regression",
+            "data": {"train": str(_euro(tmp_path)), "label": "price", "csv": csv},
+        }
+    )
+    dataset = step.run(spec, work_dir=str(tmp_path / "work"), output=str(tmp_path / "out"))
+    assert dataset.rows["dead"] == 0
+    labels = json.loads((tmp_path / "out" / "golden.json").read_text())["labels"]
+    assert labels
+    assert {label % 1 for label in labels} == {0.25}
+    assert 1000 < min(labels) < max(labels) < 1300
+    kinds = {column.name: column.kind for column in read_schema(dataset).columns}
+    assert kinds == {"n": "integer", "y": "categorical", "discount": "numeric"}
+
+
+def test_a_category_of_digits_keeps_its_comma_where_the_decimal_is_one(tmp_path: Path) -> None:
+    """What the served model is sent is what the file has."""
+    path = tmp_path / "sizes.csv"
+    path.write_text("size;x;y\n" + "".join(f"{36 + row % 3},5;{row},5;{'ab'[row % 2]}\n" for row in range(60)))
+    data = _data(path, csv={"decimal": ","}, columns={"size": {"kind": "categorical"}})
+    spec = PreprocessSpec.model_validate({"task": "tabular_classification", "data": data})
+    dataset = step.run(spec, work_dir=str(tmp_path / "work"), output=str(tmp_path / "out"))
+    described = read_schema(dataset)
+    assert {column.name: column.kind for column in described.columns} == {"size": "categorical", "x": "numeric"}
+    assert '"36,5"' in (tmp_path / "out" / "transform.json").read_text()
+
+
+def test_a_comma_between_thousands_is_named_too(tmp_path: Path) -> None:
+    path = tmp_path / "us.csv"
+    path.write_text("people,y\n" + "".join(f'"{1 + row},{row:03d}",{"ab"[row % 2]}\n' for row in range(40)))
+    (problem,) = check(_data(path), "tabular_classification")
+    assert 'set data.csv: {thousands: ","}' in problem
+    assert check(_data(path, csv={"thousands": ","}), "tabular_classification") == []
+
+
+def test_utf_16_is_named_where_the_file_begins_with_its_mark(tmp_path: Path) -> None:
+    path = tmp_path / "excel.csv"
+    path.write_bytes("x,y\n1,a\n2,b\n".encode("utf-16"))
+    (problem,) = check(_data(path), "tabular_classification")
+    assert problem.endswith("e.g. utf-16")
+    assert check(_data(path, csv={"encoding": "utf-16"}), "tabular_classification") == []
+
+
+def test_a_column_of_one_file_only_can_be_ignored(tmp_path: Path) -> None:
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("x,y\n" + "".join(f"{row},{'ab'[row % 2]}\n" for row in range(60)))
+    test.write_text("x,y,a note\n" + "".join(f"{row},{'ab'[row % 2]},hi\n" for row in range(60)))
+    (problem,) = check(_data(train, test=str(test)), "tabular_classification")
+    assert "also has 'a note'" in problem
+    assert problem.endswith("or set data.ignore: [a note]")
+    data = _data(train, test=str(test), ignore=["a note"])
+    assert check(data, "tabular_classification") == []
+    spec = PreprocessSpec.model_validate({"task": "tabular_classification", "data": data})
+    assert step.run(spec, work_dir=str(tmp_path / "work"), output=str(tmp_path / "out")).rows["test"] == 60
+    (problem,) = check(_data(train, test=str(test), ignore=["a note", "nobody"]), "tabular_classification")
+    assert "'nobody' is no column" in problem
+
+
+def test_a_label_of_nearly_a_class_a_row_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text("x,y,name\n" + "".join(f"{row},{row}.5,p{row}\n" for row in range(40)))
+    (problem,) = check(_data(path), "tabular_classification")
+    assert "40 different values in 40 rows" in problem
+    assert "task: tabular_regression" in problem
+    (problem,) = check(_data(path, label="name"), "tabular_classification")
+    assert "tabular_regression" not in problem
+
+
+def test_infinite_values_are_no_surprise_to_the_look_for_row_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "inf.csv"
+    path.write_text("x,y\n" + "".join(f"{'inf' if row % 2 else row},{'ab'[row % 2]}\n" for row in range(40)))
+    assert check(_data(path), "tabular_classification") == []  # a warning is an error in this suite

@@ -350,3 +350,16 @@ def test_the_test_rows_are_kept_as_they_came(made: tuple[pa.Table, Dataset]) -> 
     for name, tensor in apply(read_transform(dataset), raw).items():
         np.testing.assert_array_equal(tensor, test.inputs[name])  # the same rows in the same order
     assert sum(shard.rows for shard in dataset.raw_test) == dataset.rows["test"]
+
+
+def test_weighty_findings_are_said_while_it_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A copy of the label among the features spoils all that follows; the report is made at the end only."""
+    path = tmp_path / "leak.csv"
+    path.write_text("x,copy,y\n" + "".join(f"{row},{'ab'[row % 2]},{'ab'[row % 2]}\n" for row in range(200)))
+    data = {"train": str(path), "label": "y"}
+    spec = PreprocessSpec.model_validate({"task": "tabular_classification", "data": data})
+    with caplog.at_level("INFO", logger="nasflow.preprocess.step"):
+        step.run(spec, work_dir=str(tmp_path / "work"), output=str(tmp_path / "out"))
+    (said,) = [record.message for record in caplog.records if "serious" in record.message]
+    assert "'copy'" in said
+    assert said.endswith("Proposed: data.optimise.drop_leaks: true")

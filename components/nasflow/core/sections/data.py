@@ -85,6 +85,11 @@ class CsvSection(Section):
     """Names of all columns, in their order; where the files have a header, in place of the header's names."""
     comment: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """Lines that begin with this character are no rows."""
+    decimal: Literal[".", ","] = "."
+    """What stands before the fraction of a number."""
+    thousands: Annotated[str, Field(pattern=r"^[^0-9eE+-]$")] | None = None
+    """The character between groups of three digits: with `","`, `1,234` is the number 1234. Groups of other lengths are
+    no numbers."""
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
@@ -97,6 +102,8 @@ class CsvSection(Section):
             raise ValueError("header: false leaves the columns without names; list them in columns")
         if twice := sorted({name for name in self.columns if self.columns.count(name) > 1}):
             raise ValueError(f"columns: {twice[0]!r} is named more than once; give each column its own name")
+        if self.decimal == self.thousands:
+            raise ValueError(f"thousands: must differ from decimal, got {self.decimal!r} for both")
         for key in ("delimiter", "comment"):
             if (value := getattr(self, key)) is not None and (value in '"\r\n' or not value.isascii()):
                 raise ValueError(f"{key}: must be one ASCII character, no quotation mark or line break; got {value!r}")

@@ -65,6 +65,8 @@ class Want:
     numbers: frozenset[str]
     """Those that hold numbers; a source may give them as such where all of a batch's cells are, else as it has
     them."""
+    written: frozenset[str] = frozenset()
+    """Those whose text is read as a number in the end, label and weight too: how their digits are written matters."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nasflow.preprocess.dead_letters import DeadLetter
 from nasflow.preprocess.sources._base import RowBatch, Want
+from nasflow.preprocess.sources.csv_numbers import Style
 from nasflow.preprocess.sources.files import Stream
 from nasflow.preprocess.sources.ranges import IrregularError, chunks, last_end
 
@@ -34,6 +35,8 @@ class BlockParser:
     want: Want | None
     missing: tuple[str, ...]
     """Texts that mean "no value"."""
+    style: Style
+    """How its numbers are written."""
 
     def batches(self, handle: Any, first: int, *, regular: bool = False) -> Iterator[RowBatch]:
         """All records behind the handle's place, which is the beginning of the record with the number `first`.
@@ -73,7 +76,7 @@ class BlockParser:
                 raise pa.ArrowInvalid(_in_file(str(error), first)) from error
         good, bad = table.num_rows, np.array([row for row, _, _ in broken], np.int64)
         rows = np.delete(np.arange(first, first + good + len(bad)), bad - 1)
-        columns = table.combine_chunks().to_batches()[0] if good else _no_rows(table.schema)
+        columns = self._plain(table.combine_chunks().to_batches()[0]) if good else _no_rows(table.schema)
         yield RowBatch(files=(self.file,), rows=rows, columns=columns, dead=self._letters(broken, first - 1))
 
     def _typed(self, block: bytes, broken: _Broken) -> pa.Table | None:
@@ -86,6 +89,7 @@ class BlockParser:
             include_columns=list(kinds),
             strings_can_be_null=True,
             null_values=(*self.missing, *padded),
+            decimal_point=self.style.decimal,
         )
         try:
             table = self._parse(block, broken, options)
@@ -93,6 +97,13 @@ class BlockParser:
             return None
         odd = any(pc.any(pc.is_nan(table[name])).as_py() for name in self.want.numbers)
         return None if odd else table
+
+    def _plain(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Numbers that are still text, as Arrow and everybody behind it reads them. Nobody knows yet which columns hold
+        numbers where all of them are wanted: then what looks like one is."""
+        if self.style.usual:
+            return batch
+        return self.style.plain_columns(batch, None if self.want is None else self.want.written)
 
     def _as_text(self) -> Any:
         names = self.names if self.want is None else self.want.names
@@ -123,7 +134,7 @@ class BlockParser:
             letters, broken[:] = self._letters(broken, first - 1), []
             rows = numbers.take(batch.num_rows, [letter.row for letter in letters])
             if batch.num_rows or letters:
-                yield RowBatch(files=(self.file,), rows=rows, columns=batch, dead=letters)
+                yield RowBatch(files=(self.file,), rows=rows, columns=self._plain(batch), dead=letters)
         if broken:
             nothing = _no_rows(reader.schema)
             letters = self._letters(broken, first - 1)

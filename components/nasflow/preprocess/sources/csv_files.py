@@ -15,6 +15,7 @@ from nasflow.core.errors import DataError
 from nasflow.core.spec import CsvSection
 from nasflow.preprocess.sources._base import SAMPLE_ROWS, Piece, Profile, RowBatch, Want
 from nasflow.preprocess.sources.csv_blocks import BLOCK_BYTES, BlockParser
+from nasflow.preprocess.sources.csv_numbers import Style
 from nasflow.preprocess.sources.files import Stream, decompressed
 from nasflow.preprocess.sources.ranges import Range, Section, csv_ranges, pieces
 
@@ -56,7 +57,10 @@ class CsvSource:
         """Batches of about `BLOCK_BYTES`; rows with a wrong number of fields come as dead letters."""
         (file,) = piece.files
         names, delimiter = _header(file, self.options)
-        parser = BlockParser(file=file, names=tuple(names), delimiter=delimiter, want=self.want, missing=MISSING)
+        style = Style(self.options.decimal, self.options.thousands)
+        parser = BlockParser(
+            file=file, names=tuple(names), delimiter=delimiter, want=self.want, missing=MISSING, style=style
+        )
         with _open(file, self.options) as handle, _damage_is_users(file, self.options):
             if piece.start:
                 handle.seek(piece.start)
@@ -169,7 +173,13 @@ def _damage_is_users(file: str, options: CsvSection) -> Iterator[None]:
             message += "; name its encoding in data.csv.encoding, e.g. latin-1"
         raise DataError(f"{file}: not a readable CSV file: {message}") from error
     except UnicodeError as error:
+        likely = "utf-16" if _begins_as_utf16(file) else "latin-1"
         raise DataError(
             f"{file}: not {options.encoding.upper()} text ({getattr(error, 'reason', error)}); name its encoding in "
-            "data.csv.encoding, e.g. latin-1"
+            f"data.csv.encoding, e.g. {likely}"
         ) from error
+
+
+def _begins_as_utf16(file: str) -> bool:
+    with decompressed(file) as handle:
+        return handle.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
