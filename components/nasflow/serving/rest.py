@@ -1,7 +1,8 @@
 """KServe's model server with what it has hard-coded made safe. Imported by the server only (kserve takes seconds).
 
 kserve 0.21 always listens on 0.0.0.0 and opens a gRPC port, lets any client unload the model, logs a traceback for
-every bad request, and has no limit on a body's size.
+every bad request, and has no limit on a body's size; the connections of its uvicorn have none on headers and time
+(`nasflow.serving.connection`).
 """
 
 import asyncio
@@ -32,6 +33,7 @@ from kserve.protocol.rest.server import RESTServer
 from uvicorn.importer import import_from_string
 
 from nasflow.serving import metrics
+from nasflow.serving.connection import Connection, sweep
 from nasflow.serving.live import Live
 from nasflow.serving.metrics import Counted
 from nasflow.serving.predictions import CLOUD_EVENT, Predictions
@@ -120,9 +122,14 @@ class _Rest(RESTServer):
         self.create_application()
         self.config.app = self._wrapped(import_from_string(self.config.app))
         self.config.proxy_headers = False  # nobody here looks at a client's address
+        self.config.http = Connection
         if self.drain_seconds > 0:
             self._server.handle_exit = self._drain
-        await self._server.serve(sockets=[self.listener])
+        sweeping = asyncio.create_task(sweep(self._server.server_state.connections))
+        try:
+            await self._server.serve(sockets=[self.listener])
+        finally:
+            sweeping.cancel()
 
     def _drain(self, number: int, frame: Any) -> None:
         """In place of uvicorn's signal handler while it serves; a second signal ends the drain."""

@@ -5,10 +5,12 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -86,6 +88,17 @@ def image(handmade_bundle, tmp_path_factory):
 
 AGE = {"name": "age", "datatype": "FP64", "shape": [2], "data": [0, None]}
 CITY = {"name": "home city", "datatype": "BYTES", "shape": [2], "data": ["rome", "paris"]}
+
+
+def test_headers_without_end_end_the_connection(tabular):
+    """`test_serving_connection.py` has the rest; this says that the server has those limits."""
+    address = urllib.parse.urlsplit(tabular.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+        with contextlib.suppress(ConnectionError):
+            client.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * (4 << 20))
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert tabular.get("/v2/health/ready") == {"ready": True}
 
 
 def test_v1_answers_label_and_probabilities(tabular):
