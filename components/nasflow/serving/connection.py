@@ -35,7 +35,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there; its first request must come."""
-        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn's is narrower
+        super().connection_made(transport)
         self._since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
