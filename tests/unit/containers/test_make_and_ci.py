@@ -69,11 +69,16 @@ def test_ci_refuses_a_stage_that_it_does_not_know() -> None:
     assert "CI: FAILED (exit code 2)" in result.stdout
 
 
+def _beside(tmp_path: Path, make: str) -> dict[str, str]:
+    """An environment whose `make` is this shell script."""
+    file = tmp_path / "make"
+    file.write_text(f"#!/bin/sh\n{make}\n")
+    file.chmod(0o755)
+    return {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
 def test_ci_that_is_stopped_does_not_say_that_it_passed(tmp_path: Path) -> None:
-    make = tmp_path / "make"
-    make.write_text("#!/bin/sh\necho making\nexec sleep 60\n")
-    make.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    environment = _beside(tmp_path, "echo making; exec sleep 60")
     command = [REPOSITORY / ".ci/run", "setup"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
@@ -85,6 +90,38 @@ def test_ci_that_is_stopped_does_not_say_that_it_passed(tmp_path: Path) -> None:
         told = process.stdout.read()
     assert process.returncode == 143
     assert "CI: FAILED (exit code 143) in stage setup" in told
+
+
+@pytest.mark.parametrize(
+    ("flink", "docker", "code", "stage"), [(0, 0, 0, ""), (3, 0, 3, " in stage flink"), (0, 4, 4, " in stage docker")]
+)
+def test_flink_and_docker_are_tested_side_by_side(
+    flink: int, docker: int, code: int, stage: str, tmp_path: Path
+) -> None:
+    """Each waits until the other has begun; where Docker's fail, those of Flink are stopped."""
+    wait = "until [ -e {0}/{1} ]; do sleep 0.02; done"
+    environment = _beside(
+        tmp_path,
+        f"""touch {tmp_path}/$1
+case $1 in
+  test-flink) {wait.format(tmp_path, "test-docker")}; [ {docker} = 0 ] || exec sleep 60; exit {flink} ;;
+  test-docker) {wait.format(tmp_path, "test-flink")}; exit {docker} ;;
+esac""",
+    )
+    # Java and Maven are named, so that the stage does not install them.
+    for name in ("java", "mvn"):
+        (tmp_path / name).symlink_to("/bin/true")
+    result = subprocess.run(
+        [REPOSITORY / ".ci/run", "flink", "docker"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert result.returncode == code
+    last = result.stdout.splitlines()[-1]
+    assert last == (f"CI: FAILED (exit code {code}){stage}" if code else "CI: passed")
 
 
 @pytest.mark.parametrize("target", ["test", "test-slow", "test-flink", "test-spark", "test-docker"])
