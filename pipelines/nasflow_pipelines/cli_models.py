@@ -144,7 +144,7 @@ def models_gc(*, older_than_hours: float, delete: bool, store: Any) -> None:
     for uri in orphans:
         click.echo(uri)
     if delete:
-        store.remove(orphans)
+        store.remove(orphans, older_than_seconds=older_than_hours * 3600)
     done = "deleted" if delete else "found; --delete removes them"
     click.echo(f"{len(orphans)} files of no version {done}")
 

@@ -152,6 +152,7 @@ class Registry(Protocol):
 
         Raises:
             UserError: no such alias, or it never pointed anywhere else.
+            DocumentError: a file of that version is missing or changed; the alias stays.
         """
 
     def history(self, name: str) -> list[Change]:
@@ -176,5 +177,5 @@ class Registry(Protocol):
         """URIs of copies that no version refers to: what a register that was killed has left. Younger ones may belong
         to one that is at work."""
 
-    def remove(self, uris: list[str]) -> None:
-        """Deletes orphans."""
+    def remove(self, uris: list[str], *, older_than_seconds: float = 0.0) -> None:
+        """Deletes those that are still orphans, and so old."""

@@ -27,6 +27,8 @@ from nasflow.registry.aliases import Aliases
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z]([a-z0-9_-]{0,48}[a-z0-9])?")
 
+_FRESH_SECONDS = 3600.0
+"""A copy that a killed registration left longer ago is written again, so that no `orphans` of old files lists it."""
 _SWAP_TRIES = 100
 _SWAP_PAUSE_SECONDS = 0.05
 
@@ -116,7 +118,8 @@ class FileRegistry:
         self._update(name, move)
 
     def rollback(self, name: str, alias: str, *, reason: str = "") -> Version:
-        """Points an alias at the version that it had before; twice goes back two."""
+        """Points an alias at the version that it had before; twice goes back two. A version whose files are gone or
+        changed is none to go back to: no server would start with it."""
 
         def move(state: Aliases) -> Aliases:
             if alias not in state.aliases:
@@ -128,6 +131,13 @@ class FileRegistry:
                     f"model {name!r}: alias {alias!r} never pointed anywhere but at version {trail[-1]}; "
                     "there is nothing to go back to"
                 )
+            try:
+                self.verify(self._read_checked(name, trail[-2]))
+            except DocumentError as error:
+                raise DocumentError(
+                    f"model {name!r}: alias {alias!r} stays at version {trail[-1]}: version {trail[-2]}, which it had "
+                    f"before, cannot be served: {error}; `nasflow models promote {name} VERSION` names another one"
+                ) from error
             return state.moved(alias, trail[-2], "rollback", reason)
 
         return self._read_checked(name, self._update(name, move).aliases[alias])
@@ -153,21 +163,37 @@ class FileRegistry:
 
     def orphans(self, *, older_than_seconds: float) -> list[str]:
         """Copies, and temporary files of killed writers, that no version refers to."""
-        versions = [version for name in self.models() for version in self.versions(name)]
-        used = {entry.uri for version in versions for entry in (*version.files.values(), *version.attachments.values())}
+        used = self._used()
         found = []
         for uri in self._storage.list(self.uri):
             parts = uri.removeprefix(self.uri).strip("/").split("/")
             copied = len(parts) > 2 and parts[1] in ("bundles", "attachments")
             unknown = (copied or parts[-1].startswith(TEMPORARY)) and uri not in used
-            if unknown and self._storage.age_seconds(uri) >= older_than_seconds:
+            if unknown and self._age(uri) >= older_than_seconds:
                 found.append(uri)
         return found
 
-    def remove(self, uris: list[str]) -> None:
-        """Deletes orphans."""
+    def remove(self, uris: list[str], *, older_than_seconds: float = 0.0) -> None:
+        """Deletes orphans; those that a registration has made its own, or renewed, since they were listed stay."""
+        used = self._used()
         for uri in uris:
-            self._storage.delete(uri)
+            if uri not in used and self._age(uri) >= older_than_seconds:
+                self._storage.delete(uri)
+
+    def _used(self) -> set[str]:
+        versions = [version for name in self.models() for version in self.versions(name)]
+        return {entry.uri for version in versions for entry in (*version.files.values(), *version.attachments.values())}
+
+    def _age(self, uri: str) -> float:
+        """Seconds; negative where it has gone in the meantime: a writer's temporary file that got its name."""
+        try:
+            return self._storage.age_seconds(uri)
+        except FileNotFoundError:
+            return -1.0
+
+    def _keeps(self, uri: str, digest: str) -> bool:
+        """Whether a copy that is there can be used as it is: an old one is what somebody may be about to collect."""
+        return 0 <= self._age(uri) < _FRESH_SECONDS and sha256_of(uri)[0] == digest
 
     def _copy(self, name: str, digest: str, draft: Draft) -> dict[str, External]:
         """Copies what is not there yet, then checks every byte that was written."""
@@ -177,7 +203,7 @@ class FileRegistry:
                 raise UserError(f"bundle: file name {path!r} leads out of the bundle")
             target = join(self.uri, name, "bundles", digest, path)
             copy = source.model_copy(update={"uri": target})
-            if not self._storage.exists(target) or sha256_of(target)[0] != source.sha256:
+            if not self._keeps(target, source.sha256):
                 source.check()
                 _copy_object(source.uri, target)
                 copy.check()
@@ -190,7 +216,7 @@ class FileRegistry:
         for path, data in sorted(draft.attachments.items()):
             digest = sha256(data)
             uri = join(self.uri, name, "attachments", digest)
-            if not self._storage.exists(uri) or sha256_of(uri)[0] != digest:
+            if not self._keeps(uri, digest):
                 self._storage.write(uri, data)
             kept[path] = External(uri=uri, size=len(data), sha256=digest)
         return kept

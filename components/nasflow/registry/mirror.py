@@ -169,9 +169,9 @@ class MirroredRegistry:
         """The truth's."""
         return self._truth.orphans(older_than_seconds=older_than_seconds)
 
-    def remove(self, uris: list[str]) -> None:
+    def remove(self, uris: list[str], *, older_than_seconds: float = 0.0) -> None:
         """The truth's."""
-        self._truth.remove(uris)
+        self._truth.remove(uris, older_than_seconds=older_than_seconds)
 
 
 class MirrorPlace(BaseModel):

@@ -141,6 +141,32 @@ class RegistryConformance:
             ]
             assert [change.reason for change in registry.history("fashion")] == ["", "", "better", "", "worse"]
 
+    def test_a_rollback_to_a_version_that_lacks_a_file_is_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            registry = self.open(folder)
+            first, _ = (registry.register("fashion", _draft(folder, text)) for text in ("a", "b"))
+            registry.promote("fashion", "champion", 1, expected=None)
+            registry.promote("fashion", "champion", 2, expected=1)
+            lost = next(iter(first.files.values())).uri
+            storage_for(lost).delete(lost)
+            said = error_of(DocumentError, lambda: registry.rollback("fashion", "champion"))
+            assert "stays at version 2" in said
+            assert lost in said
+            assert dict(registry.aliases("fashion")) == {"champion": 2}
+            assert len(registry.history("fashion")) == 2
+
+    def test_what_a_registration_takes_over_is_not_collected(self) -> None:
+        """Its bundle was copied by one that was killed; the collection has listed the copy, and deletes it now."""
+        with tempfile.TemporaryDirectory() as folder:
+            registry = self.open(folder)
+            registry.register("fashion", _draft(folder, "a"))
+            record = next(uri for uri in storage_for(registry.uri).list(registry.uri) if uri.endswith("/1.json"))
+            storage_for(record).delete(record)
+            listed = registry.orphans(older_than_seconds=0)
+            taken = registry.register("fashion", _draft(folder, "a"))
+            registry.remove(listed)
+            registry.verify(taken)
+
     def test_unknown_names_are_answered_with_those_there_are(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             registry = self.open(folder)

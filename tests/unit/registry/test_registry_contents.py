@@ -82,6 +82,35 @@ def test_only_what_no_version_refers_to_and_is_old_enough_is_an_orphan(tmp_path)
     assert [version.version for version in registry.versions("m")] == [1]
 
 
+def test_a_copy_that_a_registration_has_renewed_is_too_young_to_be_collected(tmp_path, monkeypatch):
+    """Killed two days ago, registered again now: between its copy and its version, a collection of what is older than a
+    day deletes nothing, whether it has listed the old files before or lists them then."""
+    registry = FileRegistry(str(tmp_path / "registry"))
+    registry.register("m", draft(tmp_path, "a", attachments={"card.md": b"a"}))
+    (tmp_path / "registry/m/versions/1.json").unlink()
+    for path in (tmp_path / "registry/m").rglob("*"):
+        os.utime(path, (time.time() - 172_800, time.time() - 172_800))
+    listed = registry.orphans(older_than_seconds=86_400)
+    assert len(listed) == 2
+    storage, collected = registry._storage, FileRegistry(registry.uri)
+    create = storage.create
+
+    def collecting(uri, data):
+        assert collected.orphans(older_than_seconds=86_400) == []
+        collected.remove(listed, older_than_seconds=86_400)
+        return create(uri, data)
+
+    monkeypatch.setattr(storage, "create", collecting)
+    registry.verify(registry.register("m", draft(tmp_path, "a", attachments={"card.md": b"a"})))
+
+
+def test_a_temporary_file_that_gets_its_name_meanwhile_is_no_orphan(tmp_path, monkeypatch):
+    registry = FileRegistry(str(tmp_path / "registry"))
+    gone = tmp_path / "registry/m/versions/.tmp-xyz"
+    monkeypatch.setattr(registry._storage, "list", lambda _: [str(gone)])
+    assert registry.orphans(older_than_seconds=0) == []
+
+
 def test_provenance_names_code_packages_and_lock():
     found = provenance({})
     assert provenance({}) == found
