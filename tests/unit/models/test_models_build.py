@@ -95,6 +95,21 @@ def test_each_categorical_column_has_rows_of_its_own() -> None:
     assert np.asarray(answers)[:, 0].tolist() == [11.0, 32.0]
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_ids_are_whole_numbers_in_any_precision(precision: str) -> None:
+    """bfloat16 has no 257, float16 no 2,049: a row of the table for each id of each column all the same."""
+    inputs, graph = InputSpec(cardinalities=(300, 4000)), Graph()
+    keras.config.set_dtype_policy(precision)
+    try:
+        embedded = graph.add("embedding", graph.add("input", tensor="categorical"), dim=1)
+        model = build(graph.finish(embedded, Recipe()), inputs, TEN)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    (layer,) = [layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+    seen = keras.Model(model.input, layer.input)(np.array([[255, 1], [257, 2049], [299, 3999]], np.int32))
+    assert np.asarray(seen).astype(np.float64).tolist() == [[255, 301], [257, 2349], [299, 4299]]
+
+
 def test_piecewise_starts_as_a_piecewise_linear_encoding() -> None:
     """Each bin is 0 left of it, 1 right of it, and rises between: their sum is the number of bins passed."""
     graph = Graph()

@@ -13,10 +13,14 @@ from nasflow.spaces.operations import ids_of
 
 
 def _embedding(site: Site) -> Any:
-    """One table for all columns: each column's ids are moved behind those of the columns before it."""
+    """One table for all columns: each column's ids are moved behind those of the columns before it.
+
+    In float32 whatever the precision: bfloat16 has no 257.
+    """
     name = site.name
     offsets = np.cumsum([0, *ids_of(site.inputs, site.settings.get("tensor", "categorical"))])
-    shifted = keras.layers.Rescaling(1.0, offset=[float(o) for o in offsets[:-1]], name=f"{name}_offsets")(site.source)
+    starts = [float(offset) for offset in offsets[:-1]]
+    shifted = keras.layers.Rescaling(1.0, offset=starts, name=f"{name}_offsets", dtype="float32")(site.source)
     table = keras.layers.Embedding(
         int(offsets[-1]), site.settings["dim"], embeddings_initializer="glorot_uniform", name=name
     )
