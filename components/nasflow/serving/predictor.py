@@ -102,5 +102,5 @@ class Predictor(Model):
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"the body is not JSON: {error}") from error

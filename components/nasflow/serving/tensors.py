@@ -233,7 +233,7 @@ def _each(values: NDArray[Any], read: Callable[[Any], Any]) -> list[Any]:
         try:
             text = value.decode("utf-8") if isinstance(value, bytes) else value
             found.append(read("" if text is None else text))
-        except ValueError as error:  # also of JSON, and of bytes that are not UTF-8
+        except (ValueError, RecursionError) as error:  # also of JSON, and of bytes that are not UTF-8
             raise DataError(f"row {row}: {error}") from error
     return found
 

@@ -7,6 +7,7 @@ length before each value. A response has binary tensors where the request asks f
 """
 
 import dataclasses
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,8 +52,9 @@ class WireTensor:
         """
         assert self.binary is not None
         if self.datatype == "BYTES":
-            values = np.empty(len(self.shape) and int(np.prod(self.shape)), object)
-            values[:] = _split(self.binary, len(values))
+            texts = _split(self.binary, math.prod(self.shape))
+            values = np.empty(len(texts), object)  # by the texts that are there: a shape may say anything
+            values[:] = texts
             return values.reshape(self.shape)
         return np.frombuffer(self.binary, _DTYPES[self.datatype]).reshape(self.shape)
 

@@ -112,3 +112,10 @@ def test_short_texts_are_what_the_slow_way_reads_or_nothing(texts, cut):
 def test_a_wrong_header_is_named(length):
     with pytest.raises(MalformedError, match="inference-header-content-length: must be 0 to"):
         v2.parse(b"{}", length)
+
+
+def test_a_shape_costs_nothing_that_the_data_does_not_have():
+    """An array of ten trillion places of nothing takes hours to give back."""
+    tensor = v2.WireTensor("x", "BYTES", [10**13], None, memoryview(b"\1\0\0\0a"))
+    with pytest.raises(ValueError, match="1 values, the shape needs 10000000000000"):
+        tensor.as_numpy()
