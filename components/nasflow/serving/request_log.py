@@ -5,6 +5,7 @@ are kept whole, not row by row: NumPy arrays become JSON at once. A line holds t
 their owner only, and go where such data may be.
 """
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
@@ -13,6 +14,7 @@ import os
 import queue
 import random
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +35,8 @@ pixels, 0–255; of an encoded file, its size."""
 
 _QUEUE = 256
 _END = None
+_CLOSE_SECONDS = 10.0
+"""How long a server that stops waits for the disk."""
 
 
 class Record(BaseModel):
@@ -93,7 +97,7 @@ class RequestLog:
             raise UserError(f"request log: cannot write to {settings.folder}: {error.strerror}") from error
         self._settings, self._model, self._version = settings, model, version
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(_QUEUE)
-        self._dropped = 0
+        self._dropped, self._dropping = 0, threading.Lock()
         self._random = random.Random()
         self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
         self._thread.start()
@@ -127,30 +131,34 @@ class RequestLog:
         self._put({"status": status, "error": error[:500], "id": request_id})
 
     def close(self) -> None:
-        """Writes what waits, then ends."""
-        self._queue.put(_END)
-        self._thread.join(timeout=10)
+        """Writes what waits, then ends; after ten seconds in any case: a disk may hang."""
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        with contextlib.suppress(queue.Full):
+            self._queue.put(_END, timeout=_CLOSE_SECONDS)
+        self._thread.join(timeout=max(0.0, deadline - time.monotonic()))
+        if self._thread.is_alive():
+            logger.warning("request log: %s: the disk does not keep up; what waits is lost", self._settings.folder)
 
     def _put(self, item: dict[str, Any]) -> None:
         item["time"] = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
         try:
             self._queue.put_nowait(item)
         except queue.Full:
-            self._dropped += 1
+            with self._dropping:
+                self._dropped += 1
 
     def _work(self) -> None:
         files = _Files(self._settings)
         while (item := self._queue.get()) is not _END:
-            dropped, self._dropped = self._dropped, 0
+            with self._dropping:
+                dropped, self._dropped = self._dropped, 0
             try:
                 files.write(self._line(item, dropped))
-            except (
-                OSError,
-                TypeError,
-                ValueError,
-            ) as error:  # a full disk, or what JSON cannot hold: the answers go on
-                self._dropped += dropped + 1
-                logger.warning("request log: %s: %s", self._settings.folder, error)
+            except Exception as error:  # a full disk, what JSON cannot hold, a defect: the next line may be written
+                with self._dropping:
+                    self._dropped += dropped + 1
+                expected = isinstance(error, OSError | TypeError | ValueError)
+                logger.warning("request log: %s: %s", self._settings.folder, error, exc_info=not expected)
         files.close()
 
     def _line(self, item: dict[str, Any], dropped: int) -> bytes:

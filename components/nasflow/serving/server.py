@@ -161,9 +161,11 @@ def serve(
         if follower is not None:
             follower.start()
         _spare_the_collector()
-        server.start([Predictor(name, live, max_rows=limits.rows, threads=threads)])
-        if log is not None:
-            log.close()
+        try:
+            server.start([Predictor(name, live, max_rows=limits.rows, threads=threads)])
+        finally:
+            if log is not None:
+                log.close()
     logger.info("stopped serving %s", name)
 
 

@@ -1,6 +1,7 @@
 """The request log: what is written is what is read, within its limits."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -107,3 +108,34 @@ def test_what_json_cannot_hold_is_counted_and_the_log_goes_on(tmp_path):
     log.answered({"x": np.zeros(1)}, np.zeros(1, np.float32))
     log.close()
     assert [record.dropped for record in read([str(tmp_path)])] == [1]
+
+
+def test_a_line_that_fails_in_whatever_way_ends_no_log(tmp_path, monkeypatch):
+    line = RequestLog._line
+
+    def broken(self, item, dropped):
+        if item["status"] == 400:
+            raise KeyError("a defect")
+        return line(self, item, dropped)
+
+    monkeypatch.setattr(RequestLog, "_line", broken)
+    log = logged(tmp_path)
+    for status in (400, 422):
+        log.refused(status, "no rows")
+    log.close()
+    assert [(record.status, record.dropped) for record in read([str(tmp_path)])] == [(422, 1)]
+
+
+def test_a_disk_that_hangs_does_not_keep_the_server(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("nasflow.serving.request_log._QUEUE", 1)
+    monkeypatch.setattr("nasflow.serving.request_log._CLOSE_SECONDS", 0.05)
+    answers = threading.Event()
+    monkeypatch.setattr(RequestLog, "_line", lambda self, item, dropped: answers.wait(60) and b"")
+    log = logged(tmp_path)
+    try:
+        for _ in range(5):
+            log.refused(400, "no rows")
+        log.close()
+        assert "what waits is lost" in caplog.text
+    finally:
+        answers.set()
