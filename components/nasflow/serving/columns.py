@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.data.raw import raw_batch
-from nasflow.data.schema import Column, Schema
+from nasflow.data.schema import MAX_TEXT_BYTES, Column, Schema
 from nasflow.serving.raw_columns import RawColumns
 
 Reader = Callable[[Sequence[Any], Column, Schema], NDArray[np.generic] | None]
 
 _NUMBERS = frozenset({float, int, type(None)})
 _NUMERIC = frozenset({"numeric", "integer"})
+_SHORT = MAX_TEXT_BYTES // 4
+"""Characters of a text that has at most `MAX_TEXT_BYTES` in UTF-8, whichever they are."""
 _TEXTS: Mapping[type, Callable[[Any], str]] = {
     str: str,
     type(None): lambda _value: "",
@@ -69,7 +71,8 @@ class ColumnReader:
             for column, values in zip(self._columns, columns[:count], strict=False):
                 others[column.name] = self._read(rows, column, _numeric, values)
         for (column, reader), values in zip(self._readers, columns[count:], strict=True):
-            if matrix is not None and reader is _text and column.dtype != "bool" and all_text(values):
+            textual = reader is _text or reader is _long_text
+            if matrix is not None and textual and column.dtype != "bool" and usual_texts(values):
                 words[column.name] = values
             else:
                 others[column.name] = self._read(rows, column, reader, values)
@@ -106,17 +109,18 @@ def numbers(columns: Sequence[Sequence[Any]], rows: int, *, truths: bool = True)
         return None
 
 
-def all_text(values: Sequence[Any]) -> bool:
-    """Whether all are text. Joining them says so four times as fast as a set of their types.
+def usual_texts(values: Sequence[Any]) -> bool:
+    """Whether all are text, and so short that no column refuses them (`nasflow.data.raw.long_text`). Joining them says
+    so four times as fast as a set of their types.
 
-    >>> all_text(["a", ""]), all_text(["a", None]), all_text([b"a"])
-    (True, False, False)
+    >>> usual_texts(["a", ""]), usual_texts(["a", None]), usual_texts([b"a"]), usual_texts(["a", "b" * 300_000])
+    (True, False, False, False)
     """
     try:
-        "".join(values)
+        length = len("".join(values))
     except TypeError:
         return False
-    return True
+    return length <= _SHORT or max(map(len, values)) <= _SHORT
 
 
 def may_hold_truths(body: bytes | memoryview) -> bool:
@@ -144,13 +148,18 @@ def _vector(values: Sequence[Any], column: Column, _schema: Schema) -> NDArray[n
 
 
 def _text(values: Sequence[Any], column: Column, _schema: Schema) -> NDArray[Any] | None:
-    if not all_text(values):
+    if not usual_texts(values):
         if not set(map(type, values)) <= _TEXTS.keys():
             return None
         values = [_TEXTS[type(value)](value) for value in values]
     if column.dtype == "bool":
         values = [value.lower() for value in values]
     return np.array(values, object)
+
+
+def _long_text(values: Sequence[Any], column: Column, schema: Schema) -> NDArray[Any] | None:
+    texts = _text(values, column, schema)
+    return texts if texts is not None and usual_texts(texts.tolist()) else None
 
 
 def _boolean(values: Sequence[Any], _column: Column, _schema: Schema) -> NDArray[Any] | None:
@@ -187,7 +196,7 @@ def _image(values: Sequence[Any], _column: Column, schema: Schema) -> NDArray[An
 _READERS: Mapping[str, Reader] = {
     "boolean": _boolean,
     "categorical": _text,
-    "text": _text,
+    "text": _long_text,
     "vector": _vector,
     "image": _image,
 }

@@ -16,8 +16,8 @@ import orjson
 from numpy.typing import NDArray
 from simdjson import Array, Object, Parser
 
-from nasflow.data.schema import Schema
-from nasflow.serving.columns import all_text, may_hold_truths, numbers
+from nasflow.data.schema import MAX_TEXT_BYTES, Schema
+from nasflow.serving.columns import may_hold_truths, numbers, usual_texts
 from nasflow.serving.raw_columns import RawColumns
 from nasflow.serving.signature import Signature
 from nasflow.serving.spans import brackets, quoted
@@ -104,7 +104,7 @@ class JsonTensors:
             return None
         matrix = numbers([data[name] for name in self._numbers], rows, truths=may_hold_truths(body))
         words = {name: data[name] for name in self._texts}
-        if matrix is None or not all(map(all_text, words.values())):
+        if matrix is None or not all(map(usual_texts, words.values())):
             return None
         return request_of(content, [], truths=False), RawColumns(matrix, self._numbers, words=words)
 
@@ -125,6 +125,8 @@ class JsonTensors:
             if type(value) is Object:
                 content[key] = value.as_dict()
             elif type(value) is Array:
+                if key != "outputs":
+                    return None  # texts in it might be taken for a column's
                 content[key] = value.as_list()
                 arrays += 1
         places = brackets(body)
@@ -135,11 +137,13 @@ class JsonTensors:
             return None
         request = request_of(content, [], truths=False)
         spans = quoted(body, places, rows, len(self._texts)) if self._texts else None
-        if spans is not None:
+        if spans is not None and (len(body) <= MAX_TEXT_BYTES or spans.lengths.max() <= MAX_TEXT_BYTES):
             order = [name for name in tensors if name in self._texts]
             return request, RawColumns(matrix, self._numbers, spans=spans, texts=tuple(order))
         words: dict[str, Any] = {name: tensors[name][1].as_list() for name in self._texts}
-        return (request, RawColumns(matrix, self._numbers, words=words)) if all(map(all_text, words.values())) else None
+        return (
+            (request, RawColumns(matrix, self._numbers, words=words)) if all(map(usual_texts, words.values())) else None
+        )
 
     def _named(self, inputs: Any) -> tuple[dict[str, tuple[str, Array]], int] | None:
         """Datatype and data by column, in the body's order; and how many values each has."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 MAX_WIDTH = 64
 _PADDING = b" " * MAX_WIDTH
-_QUOTE = ord('"')
+_QUOTE, _BRACE = b'"{'
 
 
 class Spans:
@@ -104,9 +104,12 @@ def quoted(body: bytes, arrays: NDArray[np.int64], rows: int, columns: int) -> S
         return None
     starts, ends = quotes.take(places), quotes[1:].take(places)
     # Between two neighbours of an array of texts stand a comma and perhaps a blank. An element that is no text takes
-    # more of the way, to the next text (`",1,"`) or out of the array (`",1],"`).
-    if rows > 1 and (starts[:, 1:] - ends[:, :-1]).max() > 3:
-        return None
+    # more of the way, to the next text (`",1,"`) or out of the array (`",1],"`); but for an object (`",{"`).
+    if rows > 1:
+        following = starts[:, 1:]
+        widest = (following - ends[:, :-1]).max()
+        if widest > 3 or (widest == 3 and (codes[begin:].take(following - 1) == _BRACE).any()):
+            return None
     ends -= starts
     ends -= 1
     starts += begin + 1

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasflow.data.schema import Schema
-from nasflow.serving.columns import all_text, numbers
+from nasflow.serving.columns import numbers, usual_texts
 from nasflow.serving.raw_columns import RawColumns
 from nasflow.serving.rows import Raw, check_rows
 from nasflow.serving.signature import Signature
@@ -136,6 +136,6 @@ def _texts(tensor: WireTensor) -> Sequence[str] | None:
         data = short_texts(tensor.binary) if tensor.binary is not None else None
         if data is None:
             return None
-    elif not all_text(data):
+    elif not usual_texts(data):
         return None
     return data if tensor.shape[0] == len(data) else None

@@ -47,8 +47,10 @@ class Vocabularies:
 
     @staticmethod
     def fits(words: Mapping[str, int]) -> bool:
-        """Whether a column can be one of these."""
-        return 0 < len(words) <= _MAX_WORDS and all(len(word.encode()) < MAX_WIDTH for word in words)
+        """Whether a column can be one of these. Keys end with zeros: those of a word and of the same one with a NUL
+        behind it are equal."""
+        usual = all(len(word.encode()) < MAX_WIDTH and "\0" not in word for word in words)
+        return usual and 0 < len(words) <= _MAX_WORDS
 
     def ids(self, spans: Spans) -> NDArray[np.int32]:
         """The texts' ids, int32 [columns, rows]; `spans` has the columns in this one's order."""

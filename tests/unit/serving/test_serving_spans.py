@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from tests.unit.serving.test_serving_tensor_reader import CHANGES, KINDS, SCHEMA, SIGNATURE, outcome, tensor
 
 from nasflow.core.errors import NasflowError
+from nasflow.data.schema import MAX_TEXT_BYTES
 from nasflow.data.transform import CategoricalTransform, LabelTransform, TransformSpec
 from nasflow.serving import v2
+from nasflow.serving.columns import ColumnReader
 from nasflow.serving.encoding import Encoder
 from nasflow.serving.errors import MalformedError
 from nasflow.serving.json_tensors import JsonTensors
@@ -26,6 +28,7 @@ COLUMNS = [name for name in KINDS if name != "flag"]
 SCHEMA = SCHEMA.model_copy(update={"columns": tuple(each for each in SCHEMA.columns if each.name != "flag")})
 SIGNATURE = SIGNATURE.model_copy(update={"inputs": tuple(each for each in SIGNATURE.inputs if each.column != "flag")})
 SLOW = TensorReader(SIGNATURE, SCHEMA)
+ROWS_OF = ColumnReader(SCHEMA)
 FAST = JsonTensors(SIGNATURE, SCHEMA, least_bytes=0)  # as of many rows
 FEW = JsonTensors(SIGNATURE, SCHEMA)
 
@@ -67,6 +70,8 @@ def test_texts_of_json_are_found_where_they_are(columns, dumps):
         ['["a\\n","b"]'],
         ['["a",  "b"]'],
         ['["a","b"]', '["c",7]'],
+        ['["a",{"b":1}]'],
+        ['["a",{"b":"c"}]'],
     ],
 )
 def test_what_is_not_all_texts_is_not_read_as_texts(arrays):
@@ -117,6 +122,7 @@ def test_a_vocabulary_of_many_alike_words_has_a_table():
     assert Vocabularies([words], unknown=1).ids(spans).tolist() == [[256, 1, 0, 2]]
     assert not Vocabularies.fits(words | {"one": 1})
     assert not Vocabularies.fits({"x" * 64: 2})
+    assert not Vocabularies.fits({"x\0": 2})  # which a key takes for x
 
 
 def _spans(columns):
@@ -137,6 +143,13 @@ def test_the_encoder_takes_spans_as_it_takes_columns():
     assert encoded.tolist() == [[3, 0], [1, 2], [2, 1]]
     assert encoded.tolist() == Encoder(transform, ["categorical"])(dict(raw))["categorical"].tolist()
     assert raw.keys() == {"a", "b", "c"}
+
+
+def test_the_encoder_tells_words_apart_that_end_with_a_nul():
+    column = CategoricalTransform(name="a", vocabulary=("x", "x\0"))
+    transform = TransformSpec(categorical=(column,), label=LabelTransform(name="y", classes=None))
+    raw = RawColumns(np.empty((2, 0)), (), spans=_spans([["x", "y"]]), texts=("a",))
+    assert Encoder(transform, ["categorical"])(raw)["categorical"].tolist() == [[2], [1]]
 
 
 # ---- whole bodies ----------------------------------------------------------------------------------------------------
@@ -229,6 +242,32 @@ def test_the_usual_body_is_read_fast(dumps):
     assert repr(few.matrix.tolist()) == "[[1.0, 3.0], [nan, 4.0]]"
     assert few.words == {"job": ["a", "größe"], "note": ["", "c"]}
     assert FAST.read(body, max_rows=1) is FEW.read(body, max_rows=1) is None
+
+
+def test_other_arrays_of_texts_are_no_columns():
+    """With a blank behind its bracket the column's own one is not seen."""
+    body = written([tensor(name, [1.0, 2.0] if KINDS[name] in ("numeric", "integer") else ["a", "b"], binary=False)
+                    for name in COLUMNS])  # fmt: skip
+    body = body.replace(b'["a","b"]', b'[ "a","b"]')
+    body = body[:-1] + b',"tags":["c","d"],"more":["e","f"]}'
+    fast = quickly(body)
+    assert fast is None or fast == slowly(body)
+
+
+def test_long_texts_are_refused_by_every_way():
+    """As preprocess refuses them; a category may be as long."""
+    values = {"age": [1.0], "n°": [3], "job": ["x" * (MAX_TEXT_BYTES + 1)], "note": ["y" * (MAX_TEXT_BYTES + 1)]}
+    for name, said in (("note", "text of 1,048,577 bytes"), ("", None)):
+        given = {key: ["z"] if key == "note" != name else each for key, each in values.items()}
+        inputs = [tensor(key, each, binary=False) for key, each in given.items()]
+        body = written(inputs)
+        for reader in (FAST, FEW):
+            fast = quickly(body, reader)
+            assert fast is None or fast == slowly(body)
+        rows = [{key: each[0] for key, each in given.items()}]
+        for read in (lambda inputs=inputs: SLOW.read(inputs, max_rows=3), lambda rows=rows: ROWS_OF.read(rows)):
+            found = outcome(read)
+            assert said in found if said else found["job"][1] == [repr(values["job"][0])]
 
 
 def test_columns_that_are_no_numbers_and_texts_are_left_to_the_slow_way():
