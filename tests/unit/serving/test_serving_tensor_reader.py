@@ -13,7 +13,7 @@ from nasflow.serving.metrics import Requests
 from nasflow.serving.raw_columns import RawColumns
 from nasflow.serving.signature import Input, Output, Signature
 from nasflow.serving.tensor_reader import TensorReader
-from nasflow.serving.tensors import raw_from_tensors
+from nasflow.serving.tensors import column, raw_from_tensors
 from nasflow.serving.v2 import WireTensor
 
 KINDS = {"age": "numeric", "n°": "integer", "job": "categorical", "note": "text", "flag": "categorical"}
@@ -165,3 +165,10 @@ def test_requests_are_counted_by_code_and_by_time():
     assert [found[f"{prefix}_bucket", edge] for edge in edges] == [1, 2, 2, 3, 3, 4]  # an edge belongs to its bucket
     assert found[f"{prefix}_count", None] == 4
     assert found[f"{prefix}_sum", None] == pytest.approx(11.303)
+
+
+def test_a_list_that_is_nested_too_deep_is_refused():
+    entry = Input(column="tags", tensor="tags", kind="list", dtype="string", shape=(None,))
+    deep = WireTensor("tags", "BYTES", [1], ["[" * 100_000])
+    with pytest.raises(DataError, match="input 'tags': row 1: "):
+        column(deep, entry, SCHEMA)
