@@ -141,9 +141,9 @@ class JsonTensors:
             order = [name for name in tensors if name in self._texts]
             return request, RawColumns(matrix, self._numbers, spans=spans, texts=tuple(order))
         words: dict[str, Any] = {name: tensors[name][1].as_list() for name in self._texts}
-        return (
-            (request, RawColumns(matrix, self._numbers, words=words)) if all(map(usual_texts, words.values())) else None
-        )
+        if not all(map(usual_texts, words.values())):
+            return None
+        return request, RawColumns(matrix, self._numbers, words=words)
 
     def _named(self, inputs: Any) -> tuple[dict[str, tuple[str, Array]], int] | None:
         """Datatype and data by column, in the body's order; and how many values each has."""
