@@ -1,84 +1,131 @@
-"""`differentiable` beside random search on the table of nasbench_digits.
+"""`differentiable` on the table of nasbench_digits, beside other strategies at as many trainings: DIFFERENTIABLE.md.
 
-    python -m tests.benchmarks.differentiable --seeds 5 [--settings '{"auxiliary": 0.0, "most_skips": null}']
+    python -m tests.benchmarks.differentiable --seeds 12                       # trains what is not in RUNS, then tells
+    python -m tests.benchmarks.differentiable --only defaults "second order" --seeds 5
+    python -m tests.benchmarks.differentiable --known                          # trains nothing
 
-The supernet is trained for real, on the table's training rows alone; what its cells reach is looked up (of
-cells that are not "trained" the table has a stand-in). One TensorFlow thread, CPU seconds. Its cost is given in
-trainings of the table's kind (built, traced, 12 epochs; the mean of four random architectures measured here),
-and random search gets as many more trials, of the architectures that are trained. No presets on either side.
+The supernet is trained for real, on the table's training rows alone; what its cells reach is looked up, and so is the
+rest of the search: the strategy is given the 40 likeliest cells, as in a study, and is replayed (`nasbench_digits.replay`).
+One TensorFlow thread, CPU seconds. After each supernet one trial of the table's kind is trained, too (built, traced, 12
+epochs, each scored), another architecture each time: the supernet's cost is told in trainings of that kind, rounded up,
+and the search has so many fewer. What only the derivation reads (`most_skips`) needs no training of its own: the end
+that it would have made is made afterwards, from the softmaxes of each epoch.
 """
 
 import argparse
 import dataclasses
 import itertools
 import json
+import math
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.benchmarks.nasbench_digits import generate, landscape
+from numpy.typing import NDArray
+from tests.benchmarks.nasbench_digits import landscape, replay
+from tests.benchmarks.nasbench_digits.compare import smaller
 from tests.benchmarks.nasbench_digits.landscape import EPOCHS, INPUTS, OUTPUT, Table
 
+from nasflow.spaces.relaxed import Relaxed
+from nasflow.strategies.differentiable import Differentiable
+from nasflow.strategies.ranking import skips_of_the_best
+from nasflow.strategies.registry import get_strategy
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "defaults": {},
+    "second order": {"unroll": 0.025},
+    "partial channels, 1 of 2": {"partial": 2},
+    "partial channels, 1 of 4": {"partial": 4},
+    "auxiliary skips alone": {"most_skips": None},
+    "a bound on skips alone": {"auxiliary": 0.0},
+    "dropout of skips alone": {"auxiliary": 0.0, "most_skips": None, "skip_dropout": 0.5},
+    "no remedy": {"auxiliary": 0.0, "most_skips": None},
+    "no warm-up": {"warm_up": 0.0},
+}
+"""Of the strategy, by the name of a row."""
+BESIDE = ("random", "evolution", "auto")
+MARKS = (25, 50, 100, 150)
 TOP = 5
-_DRAWS = 20_000
+_KEPT, _LOOKED_AT = 40, 4_000
+"""As `nasflow.search.preparation` has them."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One supernet."""
+
+    seed: int
+    probabilities: list[dict[str, list[float]] | None]
+    """After each epoch; None in the warm-up."""
+    cpu: list[float]
+    """Seconds from the beginning to each epoch's end."""
+    training: float
+    """CPU seconds of a trial that was trained after it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """What a strategy makes of a supernet."""
+
+    cells: tuple[dict[str, Any], ...]
+    """The likeliest, of isomorphic ones the first."""
+    cpu: float
+    epochs: int
+    skips: int
+    """In the likeliest cell of the last epoch, were they not bounded."""
+    correlation: float
+    """Spearman's, of the log-probability of each architecture that could be derived with its regret."""
 
 
 def main() -> None:
-    """Prints a table, a row a seed."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seeds", type=int, default=5)
-    arguments.add_argument("--table", type=Path, default=landscape.TABLE)
-    arguments.add_argument("--settings", type=json.loads, default={}, help="of the strategy, as JSON")
-    arguments.add_argument("--output", type=Path, help="a JSON line a seed is added here")
-    flags = arguments.parse_args()
+    """Trains and tells what the flags ask for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=sorted(SETTINGS), metavar="ROW", help="; ".join(SETTINGS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--known", action="store_true", help="train nothing")
+    parser.add_argument("--runs", type=Path, default=Path("runs/differentiable"))
+    flags = parser.parse_args()
+    rows = {name: settings for name, settings in SETTINGS.items() if name in (flags.only or SETTINGS)}
+    trained: dict[str, list[Training]] = {}
+    for name, settings in rows.items():
+        trained[name] = trainings(settings, 0 if flags.known else flags.seeds, flags.runs)[: flags.seeds]
+    tell(Table.read(), {name: found for name, found in trained.items() if found})
+
+
+def trainings(settings: Mapping[str, Any], seeds: int, folder: Path) -> list[Training]:
+    """Those that are known, and as many more as are missing; settings that train alike share them."""
+    strategy: Any = get_strategy("differentiable", settings)
+    how = {**dataclasses.asdict(strategy.bilevel()), "partial": strategy.partial, "edges": strategy.edge_weights}
+    path = folder / f"{'_'.join(str(value) for value in how.values())}.jsonl"
+    found = [Training(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(len(found), seeds):
+        found.append(_train(strategy, seed))
+        with path.open("a") as file:
+            file.write(json.dumps(dataclasses.asdict(found[-1])) + "\n")
+        print(f"{path.name}, seed {seed}: {found[-1].cpu[-1]:.1f}, {found[-1].training:.2f} CPU-s", flush=True)
+    return found
+
+
+def _train(strategy: Differentiable, seed: int) -> Training:
+    """To its last epoch, whatever the softmaxes say."""
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    import keras
     import tensorflow as tf
+
+    from nasflow.models.bilevel import train_supernet
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    table, train = Table.read(flags.table), generate._splits()[0]
-    one = _cost_of_a_training(train)
-    validation, test = table.final_validation(), table.final_test()
-    print(f"a training: {one:.1f} CPU-s; {len(test)} architectures, test mean {test.mean():.4f}, best {test.max():.4f}")
-    columns = ["seed", "supernet CPU-s", "first cell, test", "its rank", f"best of {TOP}", "of them trained"]
-    columns += ["random, as many trainings", f"random, {TOP}"]
-    print("|", " | ".join(columns), "|")
-    print("|", " | ".join(["---"] * len(columns)), "|")
-    for seed in range(flags.seeds):
-        found = _supernet(train, seed, flags.settings)
-        rows = [table.row(values) for values in found["cells"]]
-        chosen = max(rows, key=validation.__getitem__)
-        trainings = TOP + round(found["cpu"] / one)
-        rank = 1 + int((test > test[rows[0]]).sum())
-        cells = [seed, f"{found['cpu']:.1f}", f"{test[rows[0]]:.4f}", rank, f"{test[chosen]:.4f}"]
-        cells.append(int(table.trained[rows].sum()))
-        known = validation[table.trained], test[table.trained]
-        cells += [f"{_random(*known, trainings):.4f} ({trainings})", f"{_random(*known, TOP):.4f}"]
-        print("|", " | ".join(map(str, cells)), "|", flush=True)
-        if flags.output:
-            with flags.output.open("a") as file:
-                file.write(json.dumps({**found, "test": test[rows].tolist()}) + "\n")
-
-
-def _supernet(train: Any, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """The likeliest cells that are different architectures."""
-    from nasflow.models.bilevel import train_supernet
-    from nasflow.strategies.registry import get_strategy
-
-    strategy: Any = get_strategy("differentiable", settings)
-    space, started = landscape.space(), time.process_time()
-    relaxed = space.relaxed()
-    seen: list[Any] = []
-    why: list[str] = []
-
-    def on_epoch(epoch: Any) -> bool:
-        if epoch.judged is not None:
-            seen.append(epoch.probabilities)
-        why[:] = [strategy.trusted(relaxed, seen)[1]]
-        return not why[0]
-
+    train, validation = _rows()
+    if seed == 0:
+        _trial(train, validation, 1_000)  # what TensorFlow does once
+    started, cpu = time.process_time(), list[float]()
+    relaxed = strategy.relaxation(landscape.space().relaxed)
+    assert relaxed is not None
     history = train_supernet(
         relaxed.network,
         relaxed.choices,
@@ -87,45 +134,161 @@ def _supernet(train: Any, seed: int, settings: dict[str, Any]) -> dict[str, Any]
         inputs=INPUTS,
         output=OUTPUT,
         seed=seed,
-        on_epoch=on_epoch,
+        on_epoch=lambda _: cpu.append(time.process_time() - started) or True,
     )
-    number = strategy.trusted(relaxed, seen)[0] or len(seen)
-    cells: dict[str, dict[str, Any]] = {}
-    for _, values in itertools.islice(strategy.ranking(relaxed, seen[number - 1]), 2_000):
-        cells.setdefault(space.architecture(values).identity, values)
-        if len(cells) == TOP:
-            break
-    return {
-        "seed": seed,
-        "settings": settings,
-        "cpu": time.process_time() - started,
-        "epochs": len(history),
-        "why": why[0],
-        "cells": list(cells.values()),
-        "probabilities": seen[number - 1],
-        "history": [dataclasses.asdict(epoch) for epoch in history][-1:],
-    }
+    one = _trial(train, validation, seed)
+    keras.utils.clear_session()
+    learned = [epoch.probabilities if epoch.judged is not None else None for epoch in history]
+    return Training(seed=seed, probabilities=learned, cpu=cpu, training=one)
 
 
-def _cost_of_a_training(train: Any) -> float:
-    """CPU seconds of one trial's training; the first one, which warms up, is not counted."""
+def _rows() -> Any:
+    """Training and validation rows of the table."""
+    from tests.benchmarks.nasbench_digits import generate
+
+    return generate._splits()[:2]
+
+
+def _trial(train: Any, validation: Any, seed: int) -> float:
+    """CPU seconds of a training as a search has it, of a random architecture."""
     from nasflow.models.build import build
     from nasflow.models.fit import fit
 
-    known, times = list(landscape.architectures().values()), []
-    for place in np.random.default_rng(0).choice(len(known), 5, replace=False):
-        architecture, started = landscape.space().architecture(known[place]), time.process_time()
-        model = build(architecture, INPUTS, OUTPUT)
-        fit(model, architecture.recipe, train, output=OUTPUT, epochs=EPOCHS, seed=0)
-        times.append(time.process_time() - started)
-    return float(np.mean(times[1:]))
+    known = list(landscape.architectures().values())
+    values = known[int(np.random.default_rng([2, seed]).integers(len(known)))]
+    started, architecture = time.process_time(), landscape.space().architecture(values)
+    model = build(architecture, INPUTS, OUTPUT)
+    fit(model, architecture.recipe, train, output=OUTPUT, epochs=EPOCHS, seed=seed, validation=validation)
+    return time.process_time() - started
 
 
-def _random(validation: Any, test: Any, trials: int) -> float:
-    """Mean test accuracy of the best of so many random architectures by validation."""
-    rng = np.random.default_rng(1)
-    drawn = rng.integers(len(test), size=(_DRAWS, trials))
-    return float(test[drawn[np.arange(_DRAWS), validation[drawn].argmax(axis=1)]].mean())
+def derive(strategy: Differentiable, relaxed: Relaxed, trained: Training, table: Table) -> Derived:
+    """As `nasflow.search.preparation` does, epoch by epoch."""
+    space, seen, epochs = landscape.space(), list[dict[str, list[float]]](), 0
+    for probabilities in trained.probabilities:
+        epochs += 1
+        seen += [probabilities] if probabilities is not None else []
+        if strategy.trusted(relaxed, seen)[1]:
+            break
+    believed = seen[(strategy.trusted(relaxed, seen)[0] or len(seen)) - 1]
+    cells: dict[str, dict[str, Any]] = {}
+    every: dict[int, float] = {}
+    for place, (score, values) in enumerate(strategy.ranking(relaxed, believed)):
+        every.setdefault(table.row(values), score)
+        if len(cells) < _KEPT and place < _LOOKED_AT:
+            cells.setdefault(space.architecture(values).identity, values)
+    from scipy.stats import spearmanr
+
+    regrets = _regrets(table)[list(every)]
+    return Derived(
+        cells=tuple(cells.values()),
+        cpu=trained.cpu[epochs - 1],
+        epochs=epochs,
+        skips=skips_of_the_best(relaxed.parts, seen[-1]),
+        correlation=float(spearmanr(list(every.values()), -regrets).statistic),
+    )
+
+
+def _regrets(table: Table) -> NDArray[np.float64]:
+    """In test accuracy, percentage points, by architecture."""
+    rows = np.arange(len(table.identities))[None]
+    return replay.regret(table.final_test(), rows)[0]
+
+
+def searched(cells: Sequence[Mapping[str, Any]], table: Table, seed: int, *, cost: int, **settings: Any) -> Any:
+    """Row of what the search would have returned after each training's worth [150]; −1 while there is none."""
+    strategy = dataclasses.replace(Differentiable(), derived=tuple(cells))
+    presets = settings.get("presets", ())
+    found = replay.search(strategy, table, seed, trainings=replay.TRAININGS - cost, **settings).returned
+    before = found[: len(presets)]
+    return np.array([*before, *([before[-1] if before else -1] * cost), *found[len(before) :]])
+
+
+def tell(table: Table, trained: Mapping[str, Sequence[Training]]) -> None:
+    """The tables, as Markdown."""
+    regrets, final = _regrets(table), table.final_test()
+    one = float(np.mean([each.training for group in trained.values() for each in group]))
+    print(f"\na training costs {one:.2f} CPU-s, the mean of {sum(map(len, trained.values()))} (shared ones twice)\n")
+    details, budgets, costs = list[list[str]](), dict[str, Any](), dict[str, int]()
+    presets = landscape.space().presets()
+    for name, group in trained.items():
+        strategy: Any = get_strategy("differentiable", SETTINGS[name])
+        relaxed = strategy.relaxation(landscape.space().relaxed)
+        derived = [derive(strategy, relaxed, each, table) for each in group]
+        costs[name] = math.ceil(float(np.mean([each.cpu for each in derived])) / one)
+        first = np.array([regrets[table.row(each.cells[0])] for each in derived])
+        top = [searched(e.cells, table, t.seed, cost=0)[TOP - 1] for e, t in zip(derived, group, strict=True)]
+        shown = [f"{np.mean([e.cpu for e in derived]):.1f}", str(costs[name]), _mean([e.epochs for e in derived], 1)]
+        shown += [_mean([e.skips for e in derived], 1), _mean([e.correlation for e in derived], 2)]
+        shown += [_mean(first), f"{first.min():.1f}–{first.max():.1f}", _mean(regrets[top])]
+        details.append([name, str(len(group)), *shown])
+        for label, given in (("", ()), (", presets first", presets)):
+            budgets[f"{name}{label}"] = replay.regret(
+                final,
+                np.stack(
+                    [
+                        searched(e.cells, table, t.seed, cost=costs[name], presets=given)
+                        for e, t in zip(derived, group, strict=True)
+                    ]
+                ),
+            )
+    columns = ["settings", "seeds", "CPU-s", "in trainings", "epochs", "skips", "ρ", "first cell", "range"]
+    _print([*columns, f"best of {TOP}"], details)
+    seeds = max(map(len, trained.values()))
+    for label, given in (("", ()), (", presets first", presets)):
+        for name in BESIDE:
+            runs = [replay.search(get_strategy(name), table, seed, presets=given).returned for seed in range(seeds)]
+            budgets[f"`{name}`{label}"] = replay.regret(final, np.stack([np.array(run) for run in runs]))
+    label = "no supernet: random cells without `none`, 2 skips at most"
+    runs = [searched(_random_cells(table, seed), table, seed, cost=0) for seed in range(seeds)]
+    budgets[label] = replay.regret(final, np.stack(runs))
+    soonest = {name: costs[name] + TOP for name in costs}
+    marks = sorted({*soonest.values(), *MARKS})
+    _print(["strategy", "seeds", *(f"at {mark}" for mark in marks)], _budget_rows(budgets, marks))
+    _print(["one-sided p that it is less", "than", *(f"at {mark}" for mark in marks)], _chances(budgets, marks, costs))
+
+
+def _budget_rows(budgets: Mapping[str, Any], marks: Sequence[int]) -> list[list[str]]:
+    return [
+        [name, str(len(mine)), *(_mean(mine[:, mark - 1]) for mark in marks)]
+        for name, mine in sorted(budgets.items(), key=lambda item: item[1][:, MARKS[0] - 1].mean())
+    ]
+
+
+def _chances(budgets: Mapping[str, Any], marks: Sequence[int], names: Mapping[str, int]) -> list[list[str]]:
+    """Wilcoxon on the same search seeds; both directions are to be read from the means."""
+    found = []
+    for name, other, label in itertools.product(names, BESIDE, ("", ", presets first")):
+        mine, control = budgets[name + label], budgets[f"`{other}`{label}"]
+        control = control[: len(mine)]
+        cells = [
+            f"{smaller(mine[:, mark - 1], control[:, mark - 1]):.1g} / {smaller(control[:, mark - 1], mine[:, mark - 1]):.1g}"
+            for mark in marks
+        ]
+        found.append([name + label, f"`{other}`", *cells])
+    return found
+
+
+def _random_cells(table: Table, seed: int) -> list[dict[str, Any]]:
+    """What could be derived, in random order."""
+    rng = np.random.default_rng([3, seed])
+    points = [p for p in landscape.points() if "none" not in p.values() and list(p.values()).count("skip") <= 2]
+    cells: dict[int, dict[str, Any]] = {}
+    for place in rng.permutation(len(points)):
+        cells.setdefault(table.row(points[place]), points[place])
+    return list(cells.values())[:_KEPT]
+
+
+def _mean(values: Any, digits: int = 2) -> str:
+    values = np.asarray(values, float)
+    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return f"{values.mean():.{digits}f} ± {error:.{digits}f}"
+
+
+def _print(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    for cells in (columns, ["---"] * len(columns), *rows):
+        print("|", " | ".join(cells), "|")
+    print(flush=True)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ from nasflow.core.errors import SpecError
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Parameter
 from nasflow.spaces.relaxed import Bilevel, Relaxed
-from nasflow.strategies._base import Positive, Result, Share, Suggestion, from_study, ranked
-from nasflow.strategies.novelty import Novelty
+from nasflow.strategies._base import Positive, Result, Share, Suggestion, from_study
+from nasflow.strategies.auto import Auto
+from nasflow.strategies.novelty import Novelty, with_taken
 from nasflow.strategies.ranking import Probabilities, most_likely, skips_of_the_best
+from nasflow.strategies.remembered import best_first, remembered
 
 SPACES = ("cell", "nasbench201", "darts")
 """Spaces of ours that have a relaxed form."""
@@ -32,8 +34,9 @@ class Differentiable:
     which no sum of operations of one shape can hold; they are refused with exit code 2.
 
     The study trains the supernet once, after the presets (`nasflow.search.preparation`); what comes out is `derived`.
-    Its cells are tried in their order with the stack and the recipe of the best preset, then mixed with one-gene
-    changes of the best trial's stack and recipe. Without `derived` (the supernet failed) only the latter is left.
+    Its first cells are tried in their order with the stack and the recipe of the best preset; then `auto` goes on from
+    all results, stack and recipe included, mixed with further cells. Without `derived` (the supernet failed) this is
+    `auto`.
 
     DARTS tends to collapse into cells of skip connections: early in the training they help the gradients of the whole
     supernet, which has little to do with what they are worth in a cell. Three remedies, besides the warm-up of PC-DARTS
@@ -83,6 +86,12 @@ class Differentiable:
     unroll: Annotated[float, Field(ge=0.0)] = 0.0
     """DARTS's ξ: the softmaxes learn for the weights as they would be after a step of gradient descent with this rate
     at its peak (the paper takes that of the weights' SGD, 0.025). 0: first order."""
+    further: Share = 0.25
+    """Of the suggestions after the first cells: those that are the supernet's next cell, in the best trial's stack."""
+    rest: Auto = dataclasses.field(default_factory=Auto)
+    """Makes the others."""
+    tie: float = from_study(0.0)
+    """For `rest`."""
     derived: tuple[Mapping[str, Any], ...] = from_study(())
     """Values of the cells that the supernet found, likeliest first; parameters that it does not know are left out."""
 
@@ -142,29 +151,43 @@ class Differentiable:
         rng: np.random.Generator,
     ) -> list[Suggestion]:
         """See `nasflow.strategies._base.Strategy`."""
-        novelty, best = Novelty(parameters, history, rng), _best(history)
+        novelty, best = Novelty(parameters, history, rng), next(iter(best_first(history)), None)
         known = {space.key(preset) for preset in presets}
-        preset = next((result for result in ranked(history) if space.key(result.values) in known), best)
-        untried = [cell for cell in self.derived if not any(cell.items() <= r.values.items() for r in history)]
-        first = untried[: max(0, self.top - (len(self.derived) - len(untried)))]
-        later = iter(untried[len(first) :])
-        learned = {name for cell in self.derived for name in cell}
+        preset = next((result for result in best_first(history) if space.key(result.values) in known), best)
+        tried = self._tried(history)
+        untried = [cell for place, cell in enumerate(self.derived) if place not in tried]
+        count = max(0, self.top - len(tried))
+        first, further = untried[:count], untried[count:]
+        found: list[Suggestion] = []
 
-        def put(cell: Mapping[str, Any], around: Result | None) -> Suggestion:
+        def put(cell: Mapping[str, Any], around: Result | None) -> None:
             start = around.values if around is not None else (presets[0] if presets else {})
             values = space.repair(parameters, {**start, **cell}, rng)
-            return Suggestion(values, parents=[around.trial_id] if around else (), origin="supernet")
+            if novelty.take(values):
+                found.append(Suggestion(values, parents=[around.trial_id] if around else (), origin="supernet"))
 
-        def draw() -> Suggestion:
-            if first:
-                return put(first.pop(0), preset)
-            if best is None:
-                return novelty.random()
-            if rng.random() < 0.5 and (cell := next(later, None)) is not None:
-                return put(cell, best)
-            return Suggestion(_changed(parameters, learned, best, rng), parents=[best.trial_id])
+        while first and len(found) < n:
+            put(first.pop(0), preset)
+        for _ in range(n - len(found)):
+            if further and best is not None and rng.random() < self.further:
+                put(further.pop(0), best)
+        if len(found) < n:
+            # Where there are no presets, the cells are what is known to be good.
+            stars = presets or [result.values for result in tried.values()]
+            rest = dataclasses.replace(self.rest, tie=self.tie)
+            found += rest.suggest(parameters, stars, with_taken(history, found), n - len(found), rng)
+        return found
 
-        return novelty.many(n, draw)
+    def _tried(self, history: Sequence[Result]) -> Mapping[int, Result]:
+        """Cells by their place in `derived`, and the first result that has each."""
+
+        def learn(found: dict[int, Result], result: Result) -> None:
+            for place, cell in enumerate(self.derived):
+                if place not in found and cell.items() <= result.values.items():
+                    found[place] = result
+
+        name = ("derived", tuple(space.key(cell) for cell in self.derived))
+        return remembered(history, name, dict[int, Result], learn)
 
 
 def check_space(name: Any) -> None:
@@ -184,19 +207,3 @@ def no_relaxed_form(name: str) -> str:
         f"search.strategy: differentiable needs a space that can be one network, which {name} cannot; set search.space "
         f"to {', '.join(SPACES)} (images), or to a Space of your own with a method relaxed(), or use another strategy"
     )
-
-
-def _best(history: Sequence[Result]) -> Result | None:
-    return next(iter(ranked(history)), None)
-
-
-def _changed(
-    parameters: tuple[Parameter, ...], learned: set[str], best: Result, rng: np.random.Generator
-) -> dict[str, Any]:
-    """The best trial with one gene changed that the supernet does not know; any gene where there is no such."""
-    values = best.values
-    others = [p for p in space.active(parameters, values) if p.name not in learned and p.count != 1]
-    if not others:
-        return dict(space.mutate(parameters, values, rng))
-    chosen = others[int(rng.integers(len(others)))]
-    return space.repair(parameters, {**values, chosen.name: chosen.mutate(values[chosen.name], rng)}, rng)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from nasflow.spaces.parameters import Parameter
 from nasflow.strategies._base import Result, Strategy, Trace, from_study
+from nasflow.strategies.novelty import with_taken
 from nasflow.strategies.predictor import GraphFeatures, ZeroCost
 
 _REFUSED = ("asha", "pasha", "hybrid", "hyperband", "bayesian", "differentiable")
@@ -71,7 +72,7 @@ class Hybrid:
 
         def ask(strategy: Strategy, count: int) -> None:
             if count:
-                found.extend(strategy.suggest(parameters, presets, _with(history, found), count, rng))
+                found.extend(strategy.suggest(parameters, presets, with_taken(history, found), count, rng))
 
         if self.mode == "sequence":
             strategies = strategies[self._turn(history) :]
@@ -103,12 +104,3 @@ class Hybrid:
         done = sum(r.status != "infeasible" and not r.prior and r.same_as is None for r in history)
         ends = np.cumsum(self.trials) if self.trials else np.empty(0)
         return int(np.searchsorted(ends, done, side="right"))
-
-
-def _with(history: Sequence[Result], found: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """The history as if what was found had broken a limit: so that no other part suggests it again."""
-    taken = [
-        Result(trial_id=f"taken {place}", values=values, status="infeasible", score=None, epochs=0)
-        for place, values in enumerate(found)
-    ]
-    return [*history, *taken]

@@ -80,6 +80,15 @@ class Novelty:
         return remembered(self._history, ("left", self._parameters), whole, without)
 
 
+def with_taken(history: Sequence[Result], found: Sequence[Mapping[str, Any]]) -> list[Result]:
+    """The history as if what was found had broken a limit: so that no other strategy suggests it again."""
+    taken = [
+        Result(trial_id=f"taken {place}", values=values, status="infeasible", score=None, epochs=0)
+        for place, values in enumerate(found)
+    ]
+    return [*history, *taken]
+
+
 def can_be_listed(parameters: tuple[Parameter, ...]) -> bool:
     """Whether a space is so small that `Novelty` finds its last point, and knows for certain when there is none."""
     return 0 < len(every_point(parameters, limit=_ENUMERATED + 1)) <= _ENUMERATED

@@ -1,5 +1,6 @@
 """What `differentiable` derives from probabilities, by hand, and what it suggests."""
 
+import dataclasses
 import itertools
 import math
 
@@ -10,6 +11,7 @@ from nasflow.core.errors import SpecError
 from nasflow.spaces.parameters import Choice, Real, key
 from nasflow.spaces.relaxed import Option
 from nasflow.strategies._base import Result
+from nasflow.strategies.auto import Auto
 from nasflow.strategies.differentiable import Differentiable
 from nasflow.strategies.ranking import most_likely, skips_of_the_best
 from nasflow.strategies.registry import check_strategy, get_strategy
@@ -116,23 +118,45 @@ def test_derived_cells_come_first_in_the_best_presets_stack():
     assert {**DERIVED[1], "width": 16}.items() <= after.items()  # still the preset's, whatever the cells reach
 
 
-def test_after_the_top_ones_the_best_trial_is_varied_where_the_supernet_knows_nothing():
-    strategy, results = Differentiable(derived=DERIVED[:3], top=3), history(0.5, 0.6, 0.7, 0.9, 0.8)
+def test_after_the_top_ones_auto_goes_on_and_the_next_cells_come_now_and_then():
+    """A coin a suggestion: with `further` the fourth cell in the best trial's stack, else what auto says."""
+    strategy, results = Differentiable(derived=DERIVED, top=3, further=0.5), history(0.5, 0.6, 0.7, 0.9, 0.8)
+    origins = []
     for seed in range(20):
         (found,) = ask(strategy, results, seed=seed)
-        best = results[3].values
-        assert {"a": best["a"], "b": best["b"]}.items() <= found.items()
-        assert sum(found[name] != best[name] for name in ("width", "rate")) == 1
-        assert (found.origin, found.parents) == ("strategy", ("3",))
-    later = Differentiable(derived=DERIVED, top=3)
-    origins = [ask(later, results, seed=seed)[0].origin for seed in range(20)]
-    assert {"strategy", "supernet"} == set(origins)  # the fourth cell, now and then
+        rng = np.random.default_rng(seed)
+        if rng.random() < 0.5:
+            assert found == {**results[3].values, **DERIVED[3]}
+        else:
+            assert [found] == Auto().suggest(PARAMETERS, PRESETS, results, 1, rng)
+        origins.append(found.origin)
+        assert found.parents == ("3",) or found.origin == "strategy"
+    assert set(origins) == {"strategy", "supernet"}
+    both = ask(dataclasses.replace(strategy, further=1.0), results, n=2)
+    assert both[0].origin == "supernet"
+    assert both[0] != both[1]
 
 
-def test_without_a_supernet_it_varies_the_best_trial():
-    (found,) = ask(Differentiable(), history(0.5, 0.6))
-    assert sum(found[name] != PRESETS[1][name] for name in found) == 1
-    assert len({key(each) for each in ask(Differentiable(), [], n=5)}) == 5
+def test_noise_is_autos_business():
+    """.01 apart with a tie of .1: the preset stays what neighbours are made of."""
+    results = history(0.5, 0.6, 0.61)
+    for seed in range(10):
+        (found,) = ask(Differentiable(derived=DERIVED[:1], top=1, tie=0.1), results, seed=seed)
+        assert found.parents == ("1",)
+
+
+def test_without_presets_the_cells_are_what_neighbours_are_made_of():
+    results = history(0.5, 0.6, 0.7, 0.9, 0.8)[2:]
+    strategy = Differentiable(derived=DERIVED[:3], top=3)
+    for seed in range(10):
+        (found,) = strategy.suggest(PARAMETERS, (), results, 1, np.random.default_rng(seed))
+        assert sum(found[name] != results[1].values[name] for name in found) == 1
+
+
+def test_without_a_supernet_it_is_auto():
+    for results in ([], history(0.5, 0.6)):
+        expected = Auto().suggest(PARAMETERS, PRESETS, results, 3, np.random.default_rng(0))
+        assert ask(Differentiable(), results, n=3) == expected
 
 
 def test_spaces_that_are_no_network_are_refused_before_anything_is_read():

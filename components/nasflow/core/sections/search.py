@@ -170,9 +170,10 @@ class SearchSection(Section):
     elites. `evolution`: population, sample, crossover. `hill_climb`: startup, step, first. `grid`: points. `greedy`:
     startup, points. `tpe`: startup, gamma, candidates, prior. `predictor`: startup, trees, candidates, elites,
     random_share, proxies, scored. `reinforce`: rate, baseline, entropy, bins. `differentiable`: top, share, epochs,
-    warm_up, reach, auxiliary, skip_dropout, most_skips, partial, edge_weights, unroll. `asha`, `pasha`: factor, rungs,
-    min_epochs, promote. `hybrid`: parts, mode, weights, trials, settings. `auto`: startup, neighbours, evolution,
-    model, model_share, incumbent_share, random_share. A dotted path's factory is called with them."""
+    warm_up, reach, auxiliary, skip_dropout, most_skips, partial, edge_weights, unroll, further, rest (settings of
+    `auto`). `asha`, `pasha`: factor, rungs, min_epochs, promote. `hybrid`: parts, mode, weights, trials, settings.
+    `auto`: startup, neighbours, evolution, model, model_share, incumbent_share, random_share. A dotted path's factory
+    is called with them."""
     start: tuple[dict[str, Any], ...] = ()
     """Points of the space that are tried before everything else, presets included: `values` of an earlier search's
     candidates. What the space does not know of them is left out."""
