@@ -3,9 +3,13 @@
     python -m tests.benchmarks.differentiable --seeds 12                       # trains what is not in RUNS, then tells
     python -m tests.benchmarks.differentiable --only defaults "second order" --seeds 5
     python -m tests.benchmarks.differentiable --known                          # trains nothing
+    python -m tests.benchmarks.differentiable --searches 0                     # trains only
 
 The supernet is trained for real, on the table's training rows alone; what its cells reach is looked up, and so is the
-rest of the search: the strategy is given the 40 likeliest cells, as in a study, and is replayed (`nasbench_digits.replay`).
+rest of the search: the strategy is given the 40 likeliest cells, as in a study, and is replayed
+(`nasbench_digits.replay`). Of n supernets number i serves the search seeds i, i + n, i + 2n, …; a pair of Wilcoxon's
+test is a supernet's mean over its search seeds and the other strategy's over the same ones.
+
 One TensorFlow thread, CPU seconds. After each supernet one trial of the table's kind is trained, too (built, traced, 12
 epochs, each scored), another architecture each time: the supernet's cost is told in trainings of that kind, rounded up,
 and the search has so many fewer. What only the derivation reads (`most_skips`) needs no training of its own: the end
@@ -46,6 +50,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "no warm-up": {"warm_up": 0.0},
 }
 """Of the strategy, by the name of a row."""
+COMPARED = ("defaults", "second order", "partial channels, 1 of 2")
+"""With other strategies."""
 BESIDE = ("random", "evolution", "auto")
 MARKS = (25, 50, 100, 150)
 TOP = 5
@@ -85,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=sorted(SETTINGS), metavar="ROW", help="; ".join(SETTINGS))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--searches", type=int, default=60, help="that are replayed")
     parser.add_argument("--known", action="store_true", help="train nothing")
     parser.add_argument("--runs", type=Path, default=Path("runs/differentiable"))
     flags = parser.parse_args()
@@ -92,7 +99,8 @@ def main() -> None:
     trained: dict[str, list[Training]] = {}
     for name, settings in rows.items():
         trained[name] = trainings(settings, 0 if flags.known else flags.seeds, flags.runs)[: flags.seeds]
-    tell(Table.read(), {name: found for name, found in trained.items() if found})
+    if flags.searches:
+        tell(Table.read(), {name: found for name, found in trained.items() if found}, flags.searches)
 
 
 def trainings(settings: Mapping[str, Any], seeds: int, folder: Path) -> list[Training]:
@@ -126,6 +134,11 @@ def _train(strategy: Differentiable, seed: int) -> Training:
     started, cpu = time.process_time(), list[float]()
     relaxed = strategy.relaxation(landscape.space().relaxed)
     assert relaxed is not None
+
+    def on_epoch(_: Any) -> bool:
+        cpu.append(time.process_time() - started)
+        return True
+
     history = train_supernet(
         relaxed.network,
         relaxed.choices,
@@ -134,7 +147,7 @@ def _train(strategy: Differentiable, seed: int) -> Training:
         inputs=INPUTS,
         output=OUTPUT,
         seed=seed,
-        on_epoch=lambda _: cpu.append(time.process_time() - started) or True,
+        on_epoch=on_epoch,
     )
     one = _trial(train, validation, seed)
     keras.utils.clear_session()
@@ -204,68 +217,79 @@ def searched(cells: Sequence[Mapping[str, Any]], table: Table, seed: int, *, cos
     return np.array([*before, *([before[-1] if before else -1] * cost), *found[len(before) :]])
 
 
-def tell(table: Table, trained: Mapping[str, Sequence[Training]]) -> None:
+def tell(table: Table, trained: Mapping[str, Sequence[Training]], searches: int) -> None:
     """The tables, as Markdown."""
-    regrets, final = _regrets(table), table.final_test()
+    regrets, relaxed = (
+        _regrets(table),
+        {name: _strategy(name).relaxation(landscape.space().relaxed) for name in trained},
+    )
     one = float(np.mean([each.training for group in trained.values() for each in group]))
     print(f"\na training costs {one:.2f} CPU-s, the mean of {sum(map(len, trained.values()))} (shared ones twice)\n")
-    details, budgets, costs = list[list[str]](), dict[str, Any](), dict[str, int]()
-    presets = landscape.space().presets()
-    for name, group in trained.items():
-        strategy: Any = get_strategy("differentiable", SETTINGS[name])
-        relaxed = strategy.relaxation(landscape.space().relaxed)
-        derived = [derive(strategy, relaxed, each, table) for each in group]
-        costs[name] = math.ceil(float(np.mean([each.cpu for each in derived])) / one)
-        first = np.array([regrets[table.row(each.cells[0])] for each in derived])
-        top = [searched(e.cells, table, t.seed, cost=0)[TOP - 1] for e, t in zip(derived, group, strict=True)]
-        shown = [f"{np.mean([e.cpu for e in derived]):.1f}", str(costs[name]), _mean([e.epochs for e in derived], 1)]
-        shown += [_mean([e.skips for e in derived], 1), _mean([e.correlation for e in derived], 2)]
-        shown += [_mean(first), f"{first.min():.1f}–{first.max():.1f}", _mean(regrets[top])]
-        details.append([name, str(len(group)), *shown])
-        for label, given in (("", ()), (", presets first", presets)):
-            budgets[f"{name}{label}"] = replay.regret(
-                final,
-                np.stack(
-                    [
-                        searched(e.cells, table, t.seed, cost=costs[name], presets=given)
-                        for e, t in zip(derived, group, strict=True)
-                    ]
-                ),
-            )
+    derived = {
+        name: [derive(_strategy(name), relaxed[name], each, table) for each in group] for name, group in trained.items()
+    }
+    costs = {name: math.ceil(float(np.mean([each.cpu for each in group])) / one) for name, group in derived.items()}
+    details = []
+    for name, group in derived.items():
+        first = np.array([regrets[table.row(each.cells[0])] for each in group])
+        top = np.array([regrets[[table.row(cell) for cell in each.cells[:TOP]]].mean() for each in group])
+        shown = [f"{np.mean([each.cpu for each in group]):.1f}", str(costs[name])]
+        shown += [_mean([each.epochs for each in group], 1), _mean([each.skips for each in group], 1)]
+        shown += [_mean([each.correlation for each in group], 2)]
+        details.append(
+            [name, str(len(group)), *shown, _mean(first), f"{first.min():.1f}–{first.max():.1f}", _mean(top)]
+        )
     columns = ["settings", "seeds", "CPU-s", "in trainings", "epochs", "skips", "ρ", "first cell", "range"]
-    _print([*columns, f"best of {TOP}"], details)
-    seeds = max(map(len, trained.values()))
-    for label, given in (("", ()), (", presets first", presets)):
-        for name in BESIDE:
-            runs = [replay.search(get_strategy(name), table, seed, presets=given).returned for seed in range(seeds)]
-            budgets[f"`{name}`{label}"] = replay.regret(final, np.stack([np.array(run) for run in runs]))
-    label = "no supernet: random cells without `none`, 2 skips at most"
-    runs = [searched(_random_cells(table, seed), table, seed, cost=0) for seed in range(seeds)]
-    budgets[label] = replay.regret(final, np.stack(runs))
-    soonest = {name: costs[name] + TOP for name in costs}
-    marks = sorted({*soonest.values(), *MARKS})
-    _print(["strategy", "seeds", *(f"at {mark}" for mark in marks)], _budget_rows(budgets, marks))
-    _print(["one-sided p that it is less", "than", *(f"at {mark}" for mark in marks)], _chances(budgets, marks, costs))
+    _print([*columns, f"mean of {TOP}"], details)
+
+    seeds = range(searches)
+    for given, title in (((), "No presets"), (landscape.space().presets(), "Presets first")):
+        found = {f"`{name}`": [_returned(name, table, seed, given) for seed in seeds] for name in BESIDE}
+        cells = [_random_cells(table, seed) for seed in seeds]
+        found["no supernet: random cells, no `none`, 2 skips at most"] = [
+            searched(cells[seed], table, seed, cost=0, presets=given) for seed in seeds
+        ]
+        compared = [name for name in derived if name in COMPARED]
+        for name in compared:
+            own = [derived[name][seed % len(derived[name])].cells for seed in seeds]
+            found[name] = [searched(own[seed], table, seed, cost=costs[name], presets=given) for seed in seeds]
+        budgets = {name: replay.regret(table.final_test(), np.stack(runs)) for name, runs in found.items()}
+        marks = sorted({len(given) + costs[name] + TOP for name in compared} | set(MARKS))
+        print(f"{title}, {searches} searches\n")
+        _print(["strategy", *(f"at {mark}" for mark in marks)], _budget_rows(budgets, marks))
+        chances = [
+            [name, f"`{other}`", *_chances(budgets[name], budgets[f"`{other}`"], marks, len(derived[name]))]
+            for name, other in itertools.product(compared, BESIDE)
+        ]
+        _print(["p that it is less / more", "than", *(f"at {mark}" for mark in marks)], chances)
+
+
+def _strategy(name: str) -> Differentiable:
+    found: Any = get_strategy("differentiable", SETTINGS[name])
+    return found
+
+
+def _returned(name: str, table: Table, seed: int, presets: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
+    return np.array(replay.search(get_strategy(name), table, seed, presets=presets).returned)
 
 
 def _budget_rows(budgets: Mapping[str, Any], marks: Sequence[int]) -> list[list[str]]:
     return [
-        [name, str(len(mine)), *(_mean(mine[:, mark - 1]) for mark in marks)]
+        [name, *(_mean(mine[:, mark - 1]) for mark in marks)]
         for name, mine in sorted(budgets.items(), key=lambda item: item[1][:, MARKS[0] - 1].mean())
     ]
 
 
-def _chances(budgets: Mapping[str, Any], marks: Sequence[int], names: Mapping[str, int]) -> list[list[str]]:
-    """Wilcoxon on the same search seeds; both directions are to be read from the means."""
+def _chances(mine: Any, other: Any, marks: Sequence[int], supernets: int) -> list[str]:
+    """Wilcoxon's p, one-sided in both directions; a pair is a supernet."""
     found = []
-    for name, other, label in itertools.product(names, BESIDE, ("", ", presets first")):
-        mine, control = budgets[name + label], budgets[f"`{other}`{label}"]
-        control = control[: len(mine)]
-        cells = [
-            f"{smaller(mine[:, mark - 1], control[:, mark - 1]):.1g} / {smaller(control[:, mark - 1], mine[:, mark - 1]):.1g}"
-            for mark in marks
+    for mark in marks:
+        pairs = [
+            (mine[place::supernets, mark - 1].mean(), other[place::supernets, mark - 1].mean())
+            for place in range(supernets)
         ]
-        found.append([name + label, f"`{other}`", *cells])
+        one, two = np.array(pairs).T
+        found.append(f"{smaller(one, two):.1g} / {smaller(two, one):.1g}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""`differentiable` on the `darts` space and Fashion-MNIST (10,000 training images, 2,000 of validation, 10,000 of test),
+"""`differentiable` on the `darts` space and Fashion-MNIST (10,000 images to train, 2,000 to validate, 10,000 to test),
 beside random cells at equal CPU: one run, told in DIFFERENTIABLE.md.
 
     python -m tests.benchmarks.differentiable_fashion --epochs 4 --training 4
@@ -44,9 +44,7 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     parts, inputs = splits()
-    space: Any = get_space(
-        "darts", task="image_classification", inputs=inputs, output=OUTPUT, settings=flags.space
-    )
+    space: Any = get_space("darts", task="image_classification", inputs=inputs, output=OUTPUT, settings=flags.space)
     started = time.process_time()
     values = supernet(space, inputs, parts[0], {**flags.settings, "epochs": flags.epochs}, flags.seed)
     spent = time.process_time() - started
@@ -54,7 +52,9 @@ def main() -> None:
     spent += trained("derived", space, values, parts, inputs, flags.training, flags.seed)["cpu"]
     rng, beside, others = np.random.default_rng(flags.seed), 0.0, list[dict[str, Any]]()
     while beside < spent:
-        others.append(trained("random", space, sample(space.parameters(), rng), parts, inputs, flags.training, flags.seed))
+        others.append(
+            trained("random", space, sample(space.parameters(), rng), parts, inputs, flags.training, flags.seed)
+        )
         beside += others[-1]["cpu"]
     best = max(others, key=lambda one: one["validation"])
     told("best of random by validation", of=len(others), cpu=beside, validation=best["validation"], test=best["test"])
@@ -113,9 +113,7 @@ def trained(
 
     started, architecture = time.process_time(), space.architecture(values)
     model = build(architecture, inputs, OUTPUT, seed=seed)
-    history = fit(
-        model, architecture.recipe, parts[0], output=OUTPUT, epochs=epochs, seed=seed, validation=parts[1]
-    )
+    history = fit(model, architecture.recipe, parts[0], output=OUTPUT, epochs=epochs, seed=seed, validation=parts[1])
     found = {"validation": history[-1].score, "cpu": time.process_time() - started}
     found["test"] = metrics.compute("accuracy", parts[2].labels, predict(model, parts[2], OUTPUT))
     told(what, **found, parameters=cost(architecture, inputs, OUTPUT).parameters, values=values)
@@ -136,9 +134,7 @@ def splits() -> tuple[list[Tensors], InputSpec]:
     order = np.random.default_rng(0).permutation(ROWS["train"])
     train = every[0].take(np.sort(order[VALIDATION:]))
     pixels = train.inputs["image"]
-    inputs = InputSpec(
-        image=pixels.shape[1:], image_mean=(float(pixels.mean()),), image_std=(float(pixels.std()),)
-    )
+    inputs = InputSpec(image=pixels.shape[1:], image_mean=(float(pixels.mean()),), image_std=(float(pixels.std()),))
     return [train, every[0].take(np.sort(order[:VALIDATION])), every[1]], inputs
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nasflow.core.errors import SpecError
-from nasflow.spaces.parameters import Choice, Real, key
+from nasflow.spaces.parameters import Choice, Real
 from nasflow.spaces.relaxed import Option
 from nasflow.strategies._base import Result
 from nasflow.strategies.auto import Auto
