@@ -51,7 +51,7 @@ def compile_(
 ) -> None:
     """Compile the pipeline for a Kubeflow Pipelines server, or as a plain Argo Workflow or CronWorkflow."""
     from nasflow.core import spec_file
-    from nasflow_pipelines import argo, argo_cron, compiling
+    from nasflow_pipelines import argo, argo_cron, compiling, places
 
     values = (timezone, concurrency, late_minutes, keep_succeeded, keep_failed)
     given: dict[str, Any] = {
@@ -70,3 +70,5 @@ def compile_(
     else:
         compiling.compile_to(experiment, output, work_dir=work_dir, pipeline=pipeline)
     click.echo(f"wrote {output}")
+    for warning in places.local_places(experiment, work_dir):
+        click.echo(f"warning: {warning}", err=True)

@@ -53,6 +53,9 @@ def deploy(
     registered = deploying.registered(store, version_of(store, model, default_alias="champion"))
     order = step.Order(spec=spec, registered=registered, answered=smoke.bundle_rows(registered.model_uri), again=again)
     if spec.target == "manifest":
+        store.verify(
+            store.get(registered.name, version=registered.version)
+        )  # what GitOps applies, nobody looks at again
         _write(step.to_yaml(step.render(order)), output)
         return
     log.set_up()

@@ -166,8 +166,9 @@ _add_schedule_command("delete", "deleted", "Remove the schedule; its past runs s
 def _upload(
     client: "Client", experiment: "ExperimentSpec", work_dir: str | None, pipeline: "PipelineName"
 ) -> "Uploaded":
-    from nasflow_pipelines import compiling
+    from nasflow_pipelines import compiling, places
 
+    places.need_bucket(experiment)
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "pipeline.yaml"
         compiling.compile_to(experiment, compiled, work_dir=work_dir, pipeline=pipeline)

@@ -72,6 +72,14 @@ def test_uploading_the_same_again_finds_the_version_that_is_there(server, nasflo
     assert outputs[1] == outputs[2] == outputs[3]
 
 
+def test_a_registry_in_a_folder_is_refused_before_anything_is_uploaded(server, nasflow):
+    """Each task would have one of its own, and the model would be gone with its pod."""
+    done = nasflow("submit", "--work-dir", "gs://bucket/work", "--set", "register.uri=/models")
+    assert done.exit_code == 2
+    assert "register.uri: a cluster's tasks share no local folder, got '/models'" in done.output
+    assert (server.versions, server.runs) == ({}, {})
+
+
 def test_submit_pins_the_version_and_passes_the_spec(server, nasflow):
     done = nasflow("submit", "--work-dir", "gs://bucket/work")
     assert done.exit_code == 0, done.output

@@ -8,16 +8,19 @@ their owner only, and go where such data may be.
 import contextlib
 import dataclasses
 import datetime as dt
+import gzip
 import json
 import logging
 import os
 import queue
 import random
+import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,19 +201,32 @@ def loggable(raw: Mapping[str, NDArray[Any]], places: NDArray[np.int64] | slice)
 
 
 def read(uris: Sequence[str]) -> Iterator[Record]:
-    """All records of files and folders (their ``*.requests.jsonl``), in that order. A last line that was cut short by a
-    killed server is left out.
+    """All records of files and folders, in that order: of a folder its ``*.requests.jsonl`` and what a rotation made of
+    them (``….requests.jsonl.1``, ``….requests.jsonl.gz``). A last line that was cut short by a killed server is left
+    out, as is the end of a compressed file that was.
 
     Raises:
-        DataError: a file is missing, or a line is no record; the message names both.
+        DataError: a file is missing or damaged, or a line is no record; the message names it.
     """
     for uri in uris:
         for file in _files_of(uri):
-            with storage_for(file).open(file) as lines:
-                for number, line in enumerate(lines, start=1):
+            with storage_for(file).open(file) as stored:
+                for number, line in enumerate(_lines(stored, file), start=1):
                     if not line.endswith(b"\n") and _is_cut(line):
                         break
                     yield _parsed(line, file, number)
+
+
+def _lines(stored: IO[bytes], file: str) -> Iterator[bytes]:
+    if not file.endswith(".gz"):
+        yield from stored
+        return
+    try:
+        yield from gzip.GzipFile(fileobj=stored)
+    except EOFError:
+        return  # cut short
+    except (OSError, zlib.error) as error:
+        raise DataError(f"{file}: is not gzip, or is damaged: {error}; leave it out, or name the good files") from error
 
 
 def _is_cut(line: bytes) -> bool:
@@ -234,7 +250,7 @@ def _files_of(uri: str) -> list[str]:
     if is_local(uri):
         path = local_path(uri)
         if path.is_dir():
-            found = sorted(path.glob(f"*{SUFFIX}"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+            found = sorted(path.glob(f"*{SUFFIX}*"), key=lambda file: (file.stat().st_mtime_ns, file.name))
             if not found:
                 raise DataError(f"{uri}: no *{SUFFIX} in this folder; name the server's --log-requests folder")
             return [str(file) for file in found]
@@ -243,7 +259,7 @@ def _files_of(uri: str) -> list[str]:
         return [str(path)]
     if storage_for(uri).exists(uri):
         return [uri]
-    found_remote = [each for each in storage_for(uri).list(uri) if each.endswith(SUFFIX)]
+    found_remote = [each for each in storage_for(uri).list(uri) if SUFFIX in each.rpartition("/")[2]]
     if not found_remote:
         raise DataError(f"{uri}: no *{SUFFIX} there; name a server's request log, or the folder of them")
     return found_remote
@@ -254,7 +270,8 @@ class _Files:
 
     def __init__(self, settings: LogSettings) -> None:
         self._settings = settings
-        self._prefix = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+        # The host, because pods that share a folder have equal process numbers, and may start in the same second.
+        self._prefix = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{socket.gethostname()}-{os.getpid()}"
         self._number, self._size = 0, 0
         self._file: Any = None
         self._paths: list[Path] = []

@@ -99,6 +99,27 @@ def test_compile_is_repeatable_and_refuses_other_names(nasflow, tmp_path):
     assert ".yaml" in done.output
 
 
+def test_compile_warns_of_places_that_are_gone_with_their_pod(nasflow, tmp_path):
+    """A warning and no error: a claim may be mounted there."""
+    nasflow("init", "--task", TASKS[0])
+    local = nasflow("compile", "experiment.yaml", "-o", "p.yaml", "--set", "register.uri=/models", "--work-dir", "w")
+    assert local.exit_code == 0
+    for place in ("--work-dir 'w'", "register.uri '/models'"):
+        assert f"warning: {place} is a path inside each pod" in local.output
+    bucket = ("--set", "data.train=gs://b/x.csv", "--work-dir", "gs://b/w")
+    assert "warning" not in nasflow("compile", "experiment.yaml", "-o", "p.yaml", *bucket).output
+
+
+def test_a_password_in_the_registry_servers_address_is_refused_and_not_repeated(nasflow, tmp_path):
+    nasflow("init", "--task", TASKS[0])
+    named = ("--set", "register.registry=mlflow", "--set", "register.server=https://bob:HUSH@mlflow.example:80")
+    done = nasflow("compile", "experiment.yaml", "-o", "p.yaml", *named)
+    assert done.exit_code == 2
+    assert "register.server: must name no user or password" in done.output
+    assert "name https://mlflow.example:80 and set MLFLOW_TRACKING_USERNAME" in done.output
+    assert "HUSH" not in done.output
+
+
 def test_the_registry_is_named_or_the_only_one(tmp_path):
     with pytest.raises(UserError, match="none below runs/"):
         registries.find(None, environment={}, folder=tmp_path)

@@ -1,6 +1,7 @@
 """`nasflow deploy` on a registry in a folder; clusters are fakes."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -32,6 +33,15 @@ def registry(tmp_path):
 
 def call(registry, *arguments):
     return CliRunner().invoke(cli.main, ["deploy", *arguments, "--registry", registry.uri])
+
+
+def test_no_manifest_of_a_version_that_was_changed(registry, tmp_path):
+    entry = registry.get("iris").files["golden.json"]
+    Path(entry.uri).write_text(Path(entry.uri).read_text() + " ")
+    done = call(registry, "iris", "--target", "manifest", "--set", STORED, "-o", str(tmp_path / "made.yaml"))
+    assert done.exit_code == 2
+    assert entry.uri in done.output
+    assert not (tmp_path / "made.yaml").exists()
 
 
 @pytest.mark.parametrize("model", ["iris", "iris@champion", "iris@1"])

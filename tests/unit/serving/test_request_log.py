@@ -1,5 +1,6 @@
 """The request log: what is written is what is read, within its limits."""
 
+import gzip
 import json
 import threading
 
@@ -88,6 +89,36 @@ def test_a_line_that_a_kill_cut_is_left_out_and_a_damaged_one_is_named(tmp_path)
         list(read([str(path)]))
     with pytest.raises(DataError, match="no such file"):
         list(read([str(tmp_path / "none")]))
+
+
+def test_what_a_rotation_made_of_a_log_is_read_too(tmp_path):
+    """logrotate's names; the end of a compressed file that was cut is left out like that of a plain one."""
+    line = Record(time="t", model="m", status=200).model_dump_json().encode() + b"\n"
+    (tmp_path / "a.requests.jsonl").write_bytes(line)
+    (tmp_path / "a.requests.jsonl.1").write_bytes(line * 2)
+    (tmp_path / "a.requests.jsonl.2.gz").write_bytes(gzip.compress(line * 3))
+    (tmp_path / "other.txt").write_bytes(b"no log")
+    assert len(list(read([str(tmp_path)]))) == 6
+    cut = tmp_path / "b.requests.jsonl.gz"
+    cut.write_bytes(gzip.compress(line * 1000)[:-20])
+    assert 0 < len(list(read([str(cut)]))) <= 1000
+    cut.write_bytes(b"no gzip")
+    with pytest.raises(DataError, match=r"b\.requests\.jsonl\.gz: is not gzip"):
+        list(read([str(cut)]))
+
+
+def test_pods_that_share_a_folder_write_files_of_their_own(tmp_path, monkeypatch):
+    """Both are process 1 of their container, and began in the same second."""
+    names = set()
+    for host in ("pod-a", "pod-b"):
+        monkeypatch.setattr("nasflow.serving.request_log.socket.gethostname", lambda host=host: host)
+        monkeypatch.setattr("nasflow.serving.request_log.os.getpid", lambda: 1)
+        log = logged(tmp_path / host)
+        log.refused(400, "no rows")
+        log.close()
+        (file,) = (tmp_path / host).iterdir()
+        names.add(file.name.split("-", 1)[1])
+    assert names == {"pod-a-1-00000.requests.jsonl", "pod-b-1-00000.requests.jsonl"}
 
 
 def test_a_queue_that_is_full_drops_and_says_so(tmp_path, monkeypatch):

@@ -1,8 +1,9 @@
 """`register` and `deploy`: where the model goes."""
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from nasflow.core.sections._base import Name, Section
 from nasflow.core.sections.resources import AcceleratorSection
@@ -20,7 +21,19 @@ class RegisterSection(Section):
     """The registry's folder or `gs://` prefix; left out: `WORK_DIR/registry`."""
     server: str | None = None
     """`kubeflow`, `mlflow`: the server, `http(s)://HOST:PORT`. For `mlflow` also a database (`sqlite:///mlflow.db`),
-    where the whole package `mlflow` is installed; images have its client only."""
+    where the whole package `mlflow` is installed; images have its client only. Without user and password: this file is
+    kept with every version. MLflow's client takes them from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."""
+
+    @field_validator("server")
+    @classmethod
+    def _holds_no_password(cls, server: str | None) -> str | None:
+        if server is not None and "@" in (authority := urlsplit(server).netloc):
+            raise ValueError(
+                f"must name no user or password, which would be read in pipelines, logs and the registry; name "
+                f"{server.split('://')[0]}://{authority.rpartition('@')[2]} and set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD where the step runs"
+            )
+        return server
 
     @model_validator(mode="after")
     def _names_its_server(self) -> Self:
