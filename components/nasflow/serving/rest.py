@@ -52,6 +52,7 @@ _STATUS: dict[type[Exception], int] = {
 }
 
 _GRACE_SECONDS = 10
+_LAST = (b"connection", b"close")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -85,7 +86,8 @@ class Server(ModelServer):
         """Serves until SIGTERM or SIGINT, then drains.
 
         Told to stop, the server is at once no longer ready, and goes on answering for the drain's seconds: load
-        balancers need some to notice. Then it takes no more connections, and finishes the requests in hand.
+        balancers need some to notice. Each answer then ends its connection, because whoever keeps one notices nothing
+        and would send the next request into its end. Then it takes no more, and finishes the requests in hand.
         """
         self._register_and_check_atleast_one_model_is_ready(models)
         rest = _Rest(
@@ -138,6 +140,9 @@ class _Rest(RESTServer):
         if again:
             finish()
         else:
+            # Every second uvicorn makes the first list anew, of the second one.
+            self._server.server_state.default_headers = [*self._server.server_state.default_headers, _LAST]
+            self.config.encoded_headers.append(_LAST)
             logger.info("told to stop: not ready from now on, stopping in %g s", self.drain_seconds)
             loop = asyncio.get_running_loop()
             loop.call_soon_threadsafe(loop.call_later, self.drain_seconds, finish)  # wakes the loop up, too

@@ -1,6 +1,7 @@
 """Clients that are not ours, unchanged; and what the server does when it is to stop, or to serve another version."""
 
 import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -209,6 +210,30 @@ def test_told_to_stop_it_is_not_ready_and_still_answers_for_a_while(handmade_bun
     assert {status for when, status, _ in answers if when < told + 1.2} == {200}
     assert served.process.wait(20) == 0
     assert time.monotonic() - told >= 2
+
+
+def test_told_to_stop_it_sends_away_who_keeps_a_connection(handmade_bundle, tmp_path):
+    """A balancer's endpoints change; a connection that is there stays. Of eight clients that kept one,
+    all lost a request at the end of a drain before."""
+    served = Served(handmade_bundle("regression", engine="onnx"), "shop", tmp_path / "log", "--drain-seconds", "2")
+    body = b'{"instances": [{"x": 3.0}]}'
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", int(served.url.rpartition(":")[2]))) as kept:
+
+        def ask():
+            kept.request("POST", "/v1/models/shop:predict", body)
+            answer = kept.getresponse()
+            answer.read()
+            return answer.status, answer.getheader("connection")
+
+        assert [ask(), ask()] == [(200, None)] * 2
+        served.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 1.5
+        while (answered := ask()) == (200, None) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert answered == (200, "close")
+        time.sleep(1.1)  # uvicorn makes its headers anew every second
+        assert ask() == (200, "close")
+    assert served.process.wait(20) == 0
 
 
 def test_a_request_in_hand_is_finished_before_the_end(handmade_bundle, tmp_path):
