@@ -96,8 +96,9 @@ def test_no_role_has_a_wildcard_and_secrets_are_named() -> None:
 def test_every_runner_of_prod_is_a_google_account() -> None:
     accounts = [each["metadata"] for each in _render("prod") if each["kind"] == "ServiceAccount"]
     annotated = {each["name"] for each in accounts if "iam.gke.io/gcp-service-account" in each.get("annotations", {})}
-    assert annotated == {each["name"] for each in accounts if each["name"].startswith("nasflow-runner")}
+    assert annotated == {each["name"] for each in accounts}  # predictors read their bundle, too
     assert "nasflow-runner-search" in annotated
+    assert annotated > {"nasflow-server"}
 
 
 def test_a_search_with_workers_in_pods_has_the_rights_that_it_uses_and_others_have_none_of_them() -> None:
