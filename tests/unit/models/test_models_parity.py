@@ -1,8 +1,5 @@
 """What `cost` counts without Keras, against what Keras built: parameters, multiply-adds, shapes, memory; and depth
 against networkx's longest path.
-
-Models are built without their weights (`keras.StatelessScope`): shapes are all that is compared, and drawing initial
-values was four fifths of the time.
 """
 
 import dataclasses
@@ -13,9 +10,9 @@ import keras
 import networkx as nx
 import numpy as np
 import pytest
+from tests.unit.models.shaped import shaped
 
 from nasflow.data.tensors import InputSpec, OutputSpec
-from nasflow.models.build import build
 from nasflow.spaces.architecture import Architecture
 from nasflow.spaces.cell import DARTS, CellSpace
 from nasflow.spaces.cnn import CnnSpace
@@ -85,16 +82,8 @@ def depth(architecture: Architecture) -> int:
     return int(nx.dag_longest_path_length(graph, weight="steps"))
 
 
-def built(architecture: Architecture, inputs: InputSpec, output: OutputSpec) -> keras.Model:
-    """The model that trials get, its variables shaped but without values."""
-    with keras.StatelessScope(initialize_variables=False):
-        model = build(architecture, inputs, output)
-    keras.utils.clear_session(free_memory=False)  # or Keras would give them values when the next scope ends
-    return model
-
-
 def compare(architecture: Architecture, inputs: InputSpec, output: OutputSpec) -> None:
-    model = built(architecture, inputs, output)
+    model = shaped(architecture, inputs, output)
     counted = cost(architecture, inputs, output)
     assert counted.parameters == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     assert counted.flops == 2 * multiply_adds(model)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from tests.unit.models.shaped import shaped
 
 from nasflow.data.tensors import InputSpec, OutputSpec, TextShape
 from nasflow.models.build import build
@@ -44,11 +45,10 @@ def compare(count: int) -> None:
         space = TextSpace(inputs=inputs, output=output)
         for values in [*space.presets(), *(sample(space.parameters(), rng) for _ in range(count))]:
             architecture = space.architecture(values)
-            model = build(architecture, inputs, output)
+            model = shaped(architecture, inputs, output)
             trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
             assert cost(architecture, inputs, output).parameters == trainable, values
             assert model.output_shape == (None, output.classes or 1)
-            keras.backend.clear_session()
 
 
 def test_parameters_are_those_of_keras() -> None:

@@ -1,6 +1,6 @@
-import keras
 import numpy as np
 import pytest
+from tests.unit.models.shaped import shaped
 
 from nasflow.data.tensors import InputSpec, OutputSpec, TextShape
 from nasflow.models.build import build
@@ -57,10 +57,9 @@ def compare(count: int) -> None:
         space = MultimodalSpace(inputs=inputs, output=THREE)
         for values in [*space.presets()[:1], *(sample(space.parameters(), rng) for _ in range(count))]:
             architecture = space.architecture(values)
-            model = build(architecture, inputs, THREE)
+            model = shaped(architecture, inputs, THREE)
             trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
             assert cost(architecture, inputs, THREE).parameters == trainable, values
-            keras.backend.clear_session(free_memory=False)  # no collection of a whole session's heap for each network
 
 
 def test_parameters_are_those_of_keras() -> None:
