@@ -20,6 +20,8 @@ _TOLERANCE = 1e-5
 """Relative. Keras Tuner's protocol carries floats as float32, so a value may come back a little changed."""
 _MUTATION_SCALE = 0.15
 """Standard deviation of a mutation of an integer or real, of its range."""
+_MUTATION_TRIES = 100
+"""Steps of a real that rounding may take back."""
 
 
 class ParameterError(NasflowError):
@@ -174,11 +176,13 @@ class Real:
         return min(max(float(value), self.low), self.high) if _is_number(value) else None
 
     def mutate(self, value: Value, rng: np.random.Generator) -> float:
-        """Another float, normally distributed about this one on the parameter's scale, reflected at the ends."""
-        while True:
+        """Another float, normally distributed about this one on the parameter's scale, reflected at the ends; the far
+        end where the range is so narrow that `at` rounds all of it to one value."""
+        for _ in range(_MUTATION_TRIES):
             moved = self.at(_reflect(self.unit(value) + float(rng.normal(0, _MUTATION_SCALE))))
             if moved != value:
                 return moved
+        return self.high if value == self.low else self.low
 
     def unit(self, value: Value) -> float:
         """The value's place in [0, 1]."""

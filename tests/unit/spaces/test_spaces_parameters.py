@@ -184,3 +184,10 @@ def test_impossible_parameters_are_refused(make: Any) -> None:
 def test_nothing_to_mutate_is_an_error() -> None:
     with pytest.raises(ParameterError, match="nothing to mutate"):
         mutate((Choice(name="a", values=(1,)),), {"a": 1}, rng())
+
+
+def test_a_range_that_rounding_leaves_one_value_of_can_be_left():
+    """Of 0.99991 to 0.99994 four significant digits are 0.9999, below it."""
+    rate = Real(name="rate", low=0.99991, high=0.99994)
+    rng = np.random.default_rng(0)
+    assert [rate.mutate(value, rng) for value in (0.99991, 0.99994)] == [0.99994, 0.99991]
