@@ -82,12 +82,7 @@ class Auto:
                 return model()
             return self.evolution.child(parameters, elites, rng)
 
-        found: list[Suggestion] = []
-        while len(found) < n and (suggestion := novelty.first(draw)) is not None:
-            found.append(suggestion)
-            if model is not None:
-                model.begin()
-        return found
+        return novelty.many(n, draw, then=None if model is None else model.begin)
 
     def incumbent(self, presets: Sequence[Mapping[str, Any]], history: Sequence[Result]) -> Result | None:
         """The best result, a preset where it is not beaten by more than `tie`; None where nothing has completed."""

@@ -9,9 +9,10 @@ import numpy as np
 
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Parameter
-from nasflow.strategies._base import Positive, Result, Share, Suggestion, ranked
+from nasflow.strategies._base import Positive, Result, Share, Suggestion
 from nasflow.strategies.novelty import Novelty
 from nasflow.strategies.remembered import scored
+from nasflow.strategies.tournament import winner
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +51,13 @@ class RegularizedEvolution:
 
     def child(self, parameters: tuple[Parameter, ...], alive: Sequence[Result], rng: np.random.Generator) -> Suggestion:
         """One mutant of a tournament's winner, or of a cross of two."""
-        mother = self._winner(alive, rng)
+        mother = winner(alive, self.sample, rng)
         if rng.random() >= self.crossover:
             return Suggestion(space.mutate(parameters, mother.values, rng), parents=[mother.trial_id])
-        father = self._winner(alive, rng)
+        father = winner(alive, self.sample, rng)
         crossed = cross(parameters, mother.values, father.values, rng)
         parents = dict.fromkeys([mother.trial_id, father.trial_id])
         return Suggestion(space.mutate(parameters, crossed, rng), parents=parents)
-
-    def _winner(self, alive: Sequence[Result], rng: np.random.Generator) -> Result:
-        return ranked(alive[int(index)] for index in rng.integers(len(alive), size=self.sample))[0]
 
 
 def cross(

@@ -8,9 +8,10 @@ import numpy as np
 
 from nasflow.spaces import parameters as space
 from nasflow.spaces.parameters import Parameter
-from nasflow.strategies._base import Positive, Result, Share, Suggestion, ranked
+from nasflow.strategies._base import Positive, Result, Share, Suggestion
 from nasflow.strategies.novelty import Novelty
 from nasflow.strategies.remembered import best_first, scored
+from nasflow.strategies.tournament import winner
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +58,15 @@ class Genetic:
 
     def child(self, parameters: tuple[Parameter, ...], alive: Sequence[Result], rng: np.random.Generator) -> Suggestion:
         """One or two tournaments, crossover, mutation."""
-        mother = father = self._winner(alive, rng)
+        mother = father = winner(alive, self.tournament, rng)
         values: Mapping[str, Any] = mother.values
         if rng.random() < self.mating:
-            father = self._winner(alive, rng)
+            father = winner(alive, self.tournament, rng)
             values = self._cross(parameters, mother.values, father.values, rng)
         child = self._mutated(parameters, values, rng)
         if space.key(child) in (space.key(mother.values), space.key(father.values)):
             child = space.mutate(parameters, child, rng)
         return Suggestion(child, parents=dict.fromkeys([mother.trial_id, father.trial_id]))
-
-    def _winner(self, alive: Sequence[Result], rng: np.random.Generator) -> Result:
-        return ranked(alive[int(place)] for place in rng.integers(len(alive), size=self.tournament))[0]
 
     def _cross(
         self, parameters: Sequence[Parameter], a: Mapping[str, Any], b: Mapping[str, Any], rng: np.random.Generator

@@ -46,11 +46,15 @@ class Novelty:
         self.take(suggestion)
         return suggestion
 
-    def many(self, n: int, draw: Callable[[], Suggestion]) -> list[Suggestion]:
-        """Up to `n` new points, all different."""
+    def many(
+        self, n: int, draw: Callable[[], Suggestion], *, then: Callable[[], None] | None = None
+    ) -> list[Suggestion]:
+        """Up to `n` new points, all different; `then` is called after each."""
         found: list[Suggestion] = []
         while len(found) < n and (suggestion := self.first(draw)) is not None:
             found.append(suggestion)
+            if then is not None:
+                then()
         return found
 
     def random(self) -> Suggestion:

@@ -60,11 +60,7 @@ class TreeParzen:
         draw = self.proposals(parameters, history, rng)
         if draw is None:
             return novelty.many(n, novelty.random)
-        found: list[Suggestion] = []
-        while len(found) < n and (suggestion := novelty.first(draw)) is not None:
-            found.append(suggestion)
-            draw.begin()
-        return found
+        return novelty.many(n, draw, then=draw.begin)
 
     def proposals(
         self, parameters: tuple[Parameter, ...], history: Sequence[Result], rng: np.random.Generator
