@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nasflow.core.artifacts import Endpoint, RegisteredModel
-from nasflow_pipelines.report import comparison, interval
+from nasflow_pipelines.report import interval
 from nasflow_pipelines.summary import Summary
 
 _COLUMNS = 3
@@ -52,20 +52,6 @@ def table(summary: Summary, folder: Path) -> str:
     lines.append(("report", str(folder / "report.html")))
     width = max(len(label) for label, _ in lines)
     return "\n".join(f"  {label:<{width}}  {text}" for label, text in lines)
-
-
-def metrics_table(summary: Summary) -> str:
-    """Every metric beside the baselines', in columns."""
-    columns, rows = comparison(summary)
-    cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    return "\n".join(
-        "  " + "  ".join(f"{text:<{w}}" for text, w in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
-
-
-def _cell(value: Any) -> str:
-    return "–" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _prediction(folder: Path, *, deployed: bool) -> list[tuple[str, str]]:
