@@ -25,6 +25,8 @@ STAGES ?= api addons node
 PYTEST := $(BIN)/pytest
 # Processes of the fast and of the slow tests, each with a TensorFlow of its own (about 1.5 GB); a file's tests stay together.
 WORKERS ?= 2
+# Their longest, at the end.
+SLOWEST := --durations=15 --durations-min=5
 
 .PHONY: help
 help: ## This list
@@ -69,11 +71,11 @@ demo: setup ## The main job on scikit-learn's digits, from raw data to a served 
 
 .PHONY: test
 test: setup ## Unit, contract and fast end-to-end tests
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not docker and not slow and not flink and not spark and not cluster"
+	$(PYTEST) -n $(WORKERS) --dist loadfile $(SLOWEST) -m "not docker and not slow and not flink and not spark and not cluster"
 
 .PHONY: test-slow
 test-slow: setup ## Whole runs, kill and resume
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m "slow and not docker and not flink and not spark and not cluster"
+	$(PYTEST) -n $(WORKERS) --dist loadfile $(SLOWEST) -m "slow and not docker and not flink and not spark and not cluster"
 
 .PHONY: test-docker
 test-docker: setup ## Runs in containers; needs a Docker daemon and `make images`
