@@ -24,8 +24,9 @@ from nasflow.core.errors import DataError, NasflowError
 from nasflow.serving import answer, metrics, v2
 from nasflow.serving.batching import Batcher
 from nasflow.serving.columns import may_hold_truths
-from nasflow.serving.errors import MalformedError
+from nasflow.serving.errors import MalformedError, TooMuchError
 from nasflow.serving.live import Live, Loaded
+from nasflow.serving.memory import Held, check_read
 from nasflow.serving.probe import PROBE
 from nasflow.serving.raw_columns import rows_of
 from nasflow.serving.request_log import RequestLog
@@ -73,6 +74,7 @@ class Predictions:
         self._threads = threads
         self._batcher = batcher
         self._log = log
+        self._held = Held()
         self._routes = {f"/v1/models/{name}:predict": self._v1, f"/v2/models/{name}/infer": self._v2}
 
     def route(self, scope: Message) -> Answer | None:
@@ -91,9 +93,33 @@ class Predictions:
     ) -> tuple[int, float]:
         """Answers a request by its `route`; returns the HTTP status, 499 where the client went away, and the seconds
         from the body's last byte to then: how long a client takes to send it is not the model's latency."""
-        body = await _body(receive)
-        if body is None:
-            return metrics.GONE, 0.0
+        message = await receive()
+        if not message.get("more_body", False):  # the usual case: it came in one piece
+            if message["type"] != "http.request":
+                return metrics.GONE, 0.0
+            return await self._sent(answer_it, message.get("body", b""), headers, send)
+        parts = [message.get("body", b"")]
+        try:
+            while message.get("more_body", False):
+                message = await receive()
+                if message["type"] != "http.request":
+                    return metrics.GONE, 0.0
+                parts.append(message.get("body", b""))
+                self._held.take(len(parts[-1]))
+            return await self._sent(answer_it, b"".join(parts), headers, send)
+        except TooMuchError as error:
+            refused = self._refused(error.status, str(error))
+
+            async def refuse(_body: bytes, _headers: Mapping[bytes, bytes]) -> Reply:
+                return refused
+
+            return await self._sent(refuse, b"", {}, send)
+        finally:
+            self._held.give_back(sum(map(len, parts[1:])))
+
+    async def _sent(
+        self, answer_it: Answer, body: bytes, headers: Mapping[bytes, bytes], send: Any
+    ) -> tuple[int, float]:
         started = time.perf_counter()
         status, more, data = await self._replied(answer_it, body, headers)
         head = [*more, (b"content-length", b"%d" % len(data))]
@@ -109,6 +135,8 @@ class Predictions:
             return await answer_it(body, headers)
         except MalformedError as error:
             return self._refused(400, str(error))
+        except TooMuchError as error:
+            return self._refused(error.status, str(error))
         except DataError as error:
             return self._refused(422, str(error))
         except NasflowError as error:
@@ -128,6 +156,7 @@ class Predictions:
         loaded = self._live.current
 
         def read() -> Raw:
+            check_read(body)
             try:
                 payload = orjson.loads(body)
             except ValueError as error:
@@ -153,6 +182,7 @@ class Predictions:
             if found is not None:
                 request, raw = found
                 return raw
+            check_read(body if length is None or not length.isdigit() else memoryview(body)[: int(length)])
             request = v2.parse(body, length)
             return loaded.tensors.read(request.inputs, max_rows=self._max_rows, truths=request.truths)
 
@@ -200,20 +230,6 @@ class Predictions:
 
     async def _elsewhere(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes | None:
-    """All of it; None where the client went away."""
-    message = await receive()
-    if not message.get("more_body", False):
-        return message.get("body", b"") if message["type"] == "http.request" else None
-    parts = [message.get("body", b"")]
-    while message.get("more_body", False):
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-    return b"".join(parts)
 
 
 def _error(status: int, reason: str) -> Reply:

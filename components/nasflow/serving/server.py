@@ -8,7 +8,8 @@
 
 `nasflow.serving.rows` and `nasflow.serving.tensors` say what requests look like, `nasflow.serving.answer` what comes
 back. What cannot be answered gets ``{"error": "row 3: column 'age': expected a number …"}`` and HTTP 422 where a value
-does not fit the signature, 400 where it is no request of the protocol, 413 over the limits, 415 where it is compressed.
+does not fit the signature, 400 where it is no request of the protocol, 413 over the limits, 415 where it is compressed,
+503 while too many bodies wait (`nasflow.serving.memory`).
 """
 
 import concurrent.futures
