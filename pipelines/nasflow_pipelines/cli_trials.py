@@ -9,7 +9,20 @@ import click
 # As nasflow_pipelines.trial_table has them, which would load NumPy and pydantic for `nasflow --help`; a test compares.
 _STATUSES = ("completed", "failed", "infeasible", "same", "filtered", "running", "stopped")
 _COLUMNS = (
-    *("id", "status", "score", "rung", "epochs", "parameters", "flops", "cpu_seconds", "seconds"),
+    *(
+        "id",
+        "status",
+        "score",
+        "mean",
+        "spread",
+        "trainings",
+        "rung",
+        "epochs",
+        "parameters",
+        "flops",
+        "cpu_seconds",
+        "seconds",
+    ),
     *("generation", "parents", "strategy", "architecture", "reason"),
 )
 
@@ -46,8 +59,9 @@ def trials(
     """The trials of a search: one that has ended, is running, or was killed.
 
     PATH is the folder of a run, its --work-dir (also on gs://), a ledger.jsonl, or an experiment file, for its default
-    folder. Columns are id, status, score, rung (epochs that the strategy gave), epochs, parameters, flops, cpu_seconds,
-    seconds, generation, parents, strategy, architecture and reason, and by their own names metrics and genes.
+    folder. Columns are id, status, score, mean, spread and trainings (of finalists, which were trained again), rung
+    (epochs that the strategy gave), epochs, parameters, flops, cpu_seconds, seconds, generation, parents, strategy,
+    architecture and reason, and by their own names metrics and genes.
 
     \b
       nasflow trials runs/demo --top 5

@@ -25,6 +25,7 @@ def table(summary: Summary, folder: Path) -> str:
     if summary.search:
         trials = summary.search.trials
         counts = f"{trials.completed} completed, {trials.failed} failed, {trials.infeasible} infeasible"
+        counts += f" (of them {trials.looks} second looks)" if trials.looks else ""
         counts += f", {trials.same} known already" if trials.same else ""
         counts += f", {trials.filtered} left out by search.filter" if trials.filtered else ""
         lines.append(("search", f"{summary.search.strategy}: {counts}"))

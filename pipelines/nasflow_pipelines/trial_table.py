@@ -13,18 +13,45 @@ from typing import Any
 
 from nasflow.core.errors import UserError
 from nasflow.core.metrics import maximised
+from nasflow.search.looked import looked_at
 from nasflow.search.record import Record
 from nasflow.search.trials import first_line, generations, rung
 from nasflow.search.trials import rows as full_rows
 from nasflow_pipelines.studies import Found
 
 COLUMNS = (
-    *("id", "status", "score", "rung", "epochs", "parameters", "flops", "cpu_seconds", "seconds"),
+    *(
+        "id",
+        "status",
+        "score",
+        "mean",
+        "spread",
+        "trainings",
+        "rung",
+        "epochs",
+        "parameters",
+        "flops",
+        "cpu_seconds",
+        "seconds",
+    ),
     *("generation", "parents", "strategy", "architecture", "reason"),
 )
 """What every trial has. Beside them: its metrics, counted costs and genes, each by its own name."""
 STATUSES = ("completed", "failed", "infeasible", "same", "filtered", "running", "stopped")
-_SHOWN = ("id", "status", "score", "rung", "epochs", "parameters", "cpu_seconds", "parents", "strategy", "reason")
+_SHOWN = (
+    "id",
+    "status",
+    "score",
+    "mean",
+    "spread",
+    "rung",
+    "epochs",
+    "parameters",
+    "cpu_seconds",
+    "parents",
+    "strategy",
+    "reason",
+)
 _ALWAYS = ("id", "status", "score", "parameters", "strategy")
 _GENE = "values."
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = MappingProxyType(
@@ -56,6 +83,7 @@ class Table:
     def __init__(self, found: Found) -> None:
         self.found = found
         born = generations(found.records)
+        self._looks = looked_at(found.records)
         self.rows = [Row(record, self._columns(record, born[record.trial_id])) for record in found.records]
         self.genes = tuple(dict.fromkeys(name for record in found.records for name in record.values))
         """In the order in which the space declares them, as far as trials had them."""
@@ -77,8 +105,9 @@ class Table:
         ]
 
     def order(self, sort: str | None, top: int | None) -> None:
-        """Sorts by a column, ascending, descending with a leading ``-``; `score`: the best first. Rows without a value
-        come last. `top`: only the first so many; without `sort` those with the best score.
+        """Sorts by a column, ascending, descending with a leading ``-``; `score` and `mean`: the best first. Rows
+        without a value come last. `top`: only the first so many; without `sort` those that the search ranks highest:
+        finalists by the mean of their looks, then the others by their score, then single looks.
 
         Raises:
             UserError: no such column, or the best first where nobody knows which is better.
@@ -87,11 +116,18 @@ class Table:
         if wanted is not None:
             name, falling = wanted.removeprefix("-"), wanted.startswith("-")
             read = self._reader(name, "--sort")
-            if name == "score":
+            if name in ("score", "mean"):
                 falling = falling != self._best_is_highest()
             known = [row for row in self.rows if read(row) is not None]
             known.sort(key=lambda row: _sortable(read(row)), reverse=falling)
             self.rows = [*known, *(row for row in self.rows if read(row) is None)]
+            if sort is None:
+                means = sorted(
+                    (row for row in known if row.columns["mean"] is not None), key=self._mean, reverse=falling
+                )
+                looks = [row for row in known if row.record.look_of is not None]
+                apart = {id(row) for row in (*means, *looks)}
+                self.rows = [*means, *(row for row in self.rows if id(row) not in apart), *looks]
         self.rows = self.rows[:top]
 
     def text(self, columns: Sequence[str], width: int | None) -> str:
@@ -150,9 +186,14 @@ class Table:
         counts = ", ".join(f"{number} {status}" for status, number in count.items() if number)
         what = f"{about.strategy} over {about.space}, {about.metric}: " if about else ""
         best = ""
-        if about and (scored := [r for r in found.records if r.score is not None]):
+        if about and (scored := [r for r in found.records if r.score is not None and r.look_of is None]):
             top = (max if maximised(about.metric) else min)(scored, key=lambda r: r.score or 0.0)
             best = f"; best {_cell(top.score)} by trial {top.trial_id}"
+        if again := sum(record.look_of is not None for record in found.records):
+            counts += f", of them {again} second looks"
+        if about and (means := {name: each for name, each in self._looks.items() if each.mean is not None}):
+            name = (max if maximised(about.metric) else min)(means, key=lambda name: means[name].mean or 0.0)
+            best += f"; best mean of {means[name].compared} trainings {_cell(means[name].mean)} by trial {name}"
         ended = {
             "finished": "",
             "running": " (the search is running)",
@@ -165,11 +206,15 @@ class Table:
     def _columns(self, record: Record, generation: int) -> dict[str, Any]:
         strategy = self.found.about.strategy if self.found.about else "strategy"
         proposed = {"preset": "preset", "earlier": "earlier study", "shrunk": f"{strategy}, shrunk"}
-        proposed |= {"supernet": f"{strategy}, of the supernet"}
+        proposed |= {"supernet": f"{strategy}, of the supernet", "look": f"{record.look_of} once more"}
+        looked = self._looks.get(record.trial_id)
         return {
             "id": record.trial_id,
             "status": self._status(record),
             "score": record.score,
+            "mean": None if looked is None else looked.mean,
+            "spread": None if looked is None else looked.spread,
+            "trainings": None if looked is None else len(looked.scores),
             "rung": rung(record),
             "epochs": record.epochs or None,
             "parameters": record.parameters or None,
@@ -224,6 +269,10 @@ class Table:
             return compare(value, wanted)
 
         return test
+
+    @staticmethod
+    def _mean(row: Row) -> float:
+        return float(row.columns["mean"])
 
     def _best_is_highest(self) -> bool:
         if self.found.about is None:

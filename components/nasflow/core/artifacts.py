@@ -83,6 +83,8 @@ class Trials(Frozen):
     """Points that mean the same architecture and recipe as a trial before them, and were not trained."""
     filtered: int = 0
     """Points that `search.filter` left out."""
+    looks: int = 0
+    """Of those that completed or failed: second looks at finalists, which were trained again with other seeds."""
 
 
 class Candidate(Frozen):
@@ -96,7 +98,11 @@ class Candidate(Frozen):
     flops: int
     """Multiply-adds × 2 of one example's forward pass."""
     score: float | None
-    """The objective on validation; a ranking, not an estimate: the best of many is optimistic."""
+    """The objective on validation; a ranking, not an estimate: the best of many is optimistic. Of a finalist that was
+    trained again: the mean over its trainings."""
+    scores: tuple[float, ...] = ()
+    """Of a finalist: each of its trainings, its trial's own first; the score is the mean of those that all finalists
+    have, and the trial's own where one of them failed. Empty: it was trained once."""
     epochs: int
     """Epochs that this candidate was trained for at most."""
     measures: dict[str, float] = Field(default_factory=dict)

@@ -4,12 +4,10 @@ import bisect
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Literal
 
 from nasflow.core.spec import BudgetSection
 from nasflow.search.ledger import Ledger
-
-EndReason = Literal["trials", "hours", "device_hours", "money", "exhausted"]
+from nasflow.search.record import EndReason
 
 _LEAST_EPOCHS, _MOST_EPOCHS = 10, 40
 _ROWS_SEEN = 20_000
@@ -25,6 +23,19 @@ def epochs_of(section: BudgetSection, *, rows: int) -> int:
     if section.epochs is not None:
         return section.epochs
     return max(_LEAST_EPOCHS, min(_MOST_EPOCHS, round(_ROWS_SEEN / rows)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is kept of a budget for what comes later."""
+
+    trials: int = 0
+    seconds: float = 0.0
+    """Of wall-clock."""
+    device_seconds: float = 0.0
+
+
+NOTHING = Kept()
 
 
 @dataclasses.dataclass(slots=True)
@@ -57,27 +68,32 @@ class Budget:
     @property
     def seconds_left(self) -> float | None:
         """Of wall-clock; None: no limit."""
-        if self.section.hours is None:
-            return None
-        return self.section.hours * 3600 - self.elapsed
+        return None if self.seconds is None else self.seconds - self.elapsed
 
     @property
-    def device_seconds_left(self) -> float | None:
-        """Of trials, on all workers together; None: no limit."""
+    def seconds(self) -> float | None:
+        """Of wall-clock, in all; None: no limit."""
+        return None if self.section.hours is None else self.section.hours * 3600
+
+    @property
+    def device_seconds(self) -> float | None:
+        """Of trials, on all workers together, in all; None: no limit."""
         limits = [self.section.device_hours]
         if self.section.money is not None and self.section.price_per_device_hour is not None:
             limits.append(self.section.money / self.section.price_per_device_hour)
         hours = min((limit for limit in limits if limit is not None), default=None)
-        return None if hours is None else hours * 3600 - self.ledger.seconds - self.unrecorded()
+        return None if hours is None else hours * 3600
+
+    @property
+    def device_seconds_left(self) -> float | None:
+        """As `device_seconds`."""
+        limit = self.device_seconds
+        return None if limit is None else limit - self.ledger.seconds - self.unrecorded()
 
     def part(self, share: float) -> float | None:
         """Seconds that something beside the trials may take: `share` of the tightest limit of time or money, and no
         more than half of what is left of it; None: there is no such limit."""
-        section = self.section
-        hours = [section.hours, section.device_hours]
-        if section.money is not None and section.price_per_device_hour is not None:
-            hours.append(section.money / section.price_per_device_hour)
-        limits = [3600 * share * limit for limit in hours if limit is not None]
+        limits = [share * limit for limit in (self.seconds, self.device_seconds) if limit is not None]
         limits += [max(0.0, left) / 2 for left in (self.seconds_left, self.device_seconds_left) if left is not None]
         return min(limits, default=None)
 
@@ -92,21 +108,21 @@ class Budget:
         """None: no limit."""
         return None if self.section.trials is None else self.section.trials - self.ledger.trained
 
-    def ended(self) -> EndReason | None:
-        """Why no further trial may start; None: it may.
+    def ended(self, kept: Kept = NOTHING) -> EndReason | None:
+        """Why no further trial may start, where `kept` is not to be touched; None: it may.
 
         The last minutes are not spent on a trial that could not get through half of its epochs: with a schedule that
         anneals at the end, its score would say nothing. The first trial may always start.
         """
-        if self.trials_left is not None and self.trials_left <= 0:
+        if self.trials_left is not None and self.trials_left <= kept.trials:
             return "trials"
         if not self.ledger.trained:
             return None
         device: EndReason = "device_hours" if self.section.money is None else "money"
-        limits: list[tuple[EndReason, float | None]] = [("hours", self.seconds_left)]
-        limits.append((device, self.device_seconds_left))
-        for reason, left in limits:
-            if left is not None and (left <= 0 or left < self._usual_epoch() * self.epochs / 2):
+        limits: list[tuple[EndReason, float | None, float]] = [("hours", self.seconds_left, kept.seconds)]
+        limits.append((device, self.device_seconds_left, kept.device_seconds))
+        for reason, left, later in limits:
+            if left is not None and (left <= later or left - later < self._usual_epoch() * self.epochs / 2):
                 return reason
         return None
 

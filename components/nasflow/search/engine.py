@@ -93,9 +93,10 @@ class Engine:
         """Gives trials to workers as long as there are both; returns those that still wait."""
         while len(self._watches) < self._crew.size:
             record = waiting.pop(0) if waiting else self._oracle.next()
+            if record is None and self._prepare():
+                continue
+            record = record or self._second_look()
             if record is None:
-                if self._prepare():
-                    continue
                 break
             if record.deaths >= _DEATHS or record.stalled >= _STARTS_WITHOUT_PROGRESS:
                 self._give_up(record)
@@ -109,7 +110,7 @@ class Engine:
         preparation, ledger = self._oracle.preparation, self._study.ledger
         if preparation is None or preparation.done or SUPERNET in self._watches:
             return False
-        if self._study.budget.ended() is not None:
+        if self._study.ended() is not None:
             return False
         known = ledger.preparation
         if known.deaths >= _DEATHS or known.stalled >= _STARTS_WITHOUT_PROGRESS:
@@ -124,6 +125,23 @@ class Engine:
         self._crew.start(job)
         return True
 
+    def _second_look(self) -> Record | None:
+        """The next one, where there are no more suggestions, and will be none when the trials that run have ended."""
+        study = self._study
+        running = [watch.record for watch in self._watches.values() if watch.record.look_of is None]
+        reason = study.ended()
+        if reason is None and running:
+            return None
+        begun = study.ledger.closed is not None
+        record = study.finalists.next(reason or self._oracle.stopped_by, running=running)
+        closed = study.ledger.closed
+        if closed is not None and not begun:
+            logger.info(
+                "second looks: the best %d are trained %d times more, with other seeds; means decide",
+                *(closed.finalists, closed.looks),
+            )
+        return record
+
     def _job(self, record: Record) -> Job:
         epochs = min(int(record.control.get("tuner/epochs", self._study.epochs)), self._study.epochs)
         return Job(
@@ -132,6 +150,7 @@ class Engine:
             epochs=epochs,
             horizon=record.horizon,
             inherit=record.inherit,
+            look=record.look,
         )
 
     def _decide(self, report: Report) -> str:
@@ -208,7 +227,9 @@ class Engine:
         self._settle(record.trial_id)
 
     def _settle(self, trial_id: str) -> None:
-        self._oracle.settle(trial_id)
+        record = self._study.ledger.get(trial_id)
+        if record is not None and record.look_of is None:
+            self._oracle.settle(trial_id)
         forget_backups(self._setup, trial_id)
         if self._weights is not None:
             self._weights.trim(self._study)
@@ -225,6 +246,8 @@ class Engine:
         remaining = [f"{left} trials"] if left is not None else []
         remaining += [f"{max(0.0, seconds_left) / 60:.1f} min"] if seconds_left is not None else []
         outcome = f"{study.metric} {record.score:.4f}" if record.score is not None else f"failed: {record.message:.200}"
+        if record.look_of is not None:
+            outcome += f" (look {record.look} at trial {record.look_of})"
         ended = study.ledger.trained - len(study.ledger.running)
         logger.info(
             "trial %d: %s %s (best %s), %.1f s, left: %s",

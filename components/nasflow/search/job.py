@@ -79,6 +79,8 @@ class Job:
     """See `nasflow.strategies._base.Suggestion`."""
     inherit: str | None = None
     """The trial to start from."""
+    look: int = 0
+    """Of a second look: which, from 1. Its trainings have seeds that neither the trial nor another look has."""
     supernet: Supernet | None = None
     """None: a trial."""
 

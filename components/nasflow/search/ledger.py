@@ -5,6 +5,7 @@
     again     trial_id, seconds, died: the trial is tried once more, because the process that ran it is gone
     scored    architecture_id, values, seconds, cpu_seconds: zero-cost proxies of an architecture, computed once
     ended     trial_id, status, score, metrics, epochs, seconds, cpu_seconds, message, history, …
+    closed    reason, finalists, looks: no more suggestions; what is left of the budget is for second looks
     preparing, prepared    see `nasflow.search.preparation`
 
 The order of the lines is the order in which things happened, also with several workers: `steps` gives it back.
@@ -19,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from nasflow.search.events import Events
-from nasflow.search.record import Prepared, Record, TrialStatus
+from nasflow.search.record import Closed, EndReason, Prepared, Record, TrialStatus
 
 LEDGER = "ledger.jsonl"
 """Its name in the search's place."""
@@ -40,6 +41,9 @@ class Ledger:
         self._waiting: dict[str, list[str]] = {}
         self._twins: dict[str, list[Record]] = {}
         self._free: collections.Counter[TrialStatus] = collections.Counter()
+        self._looks: dict[str, list[Record]] = {}
+        self.closed: Closed | None = None
+        """Set once second looks have begun."""
         self._seconds = 0.0
         self._elapsed: float | None = None
         self._proxies: dict[str, dict[str, float | None]] = {}
@@ -82,9 +86,13 @@ class Ledger:
         """How many were recorded and never trained, for this reason (one of `FREE`)."""
         return self._free[status]
 
+    def looks(self, trial_id: str) -> Sequence[Record]:
+        """The trials that train this one once more, in the order in which they started."""
+        return self._looks.get(trial_id, ())
+
     @property
     def trained(self) -> int:
-        """Trials that cost something."""
+        """Trials that cost something, second looks too."""
         return len(self._records) - self._free.total()
 
     @property
@@ -135,6 +143,7 @@ class Ledger:
             horizon=record.horizon,
             same_as=record.same_as,
             filtered=record.filtered,
+            **({"look_of": record.look_of, "look": record.look} if record.look else {}),
             **more,
         )
 
@@ -187,6 +196,10 @@ class Ledger:
             **_clock(elapsed),
         )
 
+    def close(self, reason: EndReason, *, finalists: int, looks: int) -> None:
+        """The search for architectures is over; the best `finalists` will be trained `looks` times more."""
+        self._write("closed", reason=reason, finalists=finalists, looks=looks)
+
     def preparing(
         self, seconds: float, epochs: int = 0, *, elapsed: float | None = None, died: str | None = None, **begins: Any
     ) -> None:
@@ -208,7 +221,9 @@ class Ledger:
     def _apply(self, event: Mapping[str, Any]) -> None:
         content = {key: value for key, value in event.items() if key != "event"}
         self._elapsed = content.pop("elapsed", self._elapsed)
-        if event["event"] in ("scored", "preparing", "prepared"):
+        if event["event"] == "closed":
+            self.closed = Closed(**content)
+        elif event["event"] in ("scored", "preparing", "prepared"):
             self._apply_other(event["event"], content)
         else:
             self._apply_trial(event["event"], content.pop("trial_id"), content)
@@ -246,6 +261,8 @@ class Ledger:
     def _begin(self, record: Record, infeasible: str) -> None:
         self._by_id[record.trial_id] = record
         self._records.append(record)
+        if record.look_of is not None:
+            self._looks.setdefault(record.look_of, []).append(record)
         self._steps.append(("started", record))
         if infeasible or record.filtered:
             record.status, record.message = "infeasible" if infeasible else "filtered", infeasible or record.filtered

@@ -16,10 +16,9 @@ from keras_tuner.src.engine.trial import Trial
 
 from nasflow.core.errors import UserError
 from nasflow.search import hyperparameters
-from nasflow.search.budget import EndReason
 from nasflow.search.limits import Draft
 from nasflow.search.preparation import Preparation
-from nasflow.search.record import Origin, Record
+from nasflow.search.record import EndReason, Origin, Record
 from nasflow.search.study import Study
 from nasflow.spaces.parameters import key
 from nasflow.strategies._base import Trace
@@ -92,7 +91,7 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
             if record.origin not in ("preset", "earlier"):
                 self.replayed(trial_id, record)
             return {"status": "RUNNING", "values": {**record.values, **record.control}}
-        if (reason := self.study.budget.ended()) is not None:
+        if (reason := self.study.ended()) is not None:
             return self._stop(reason)
         if (given := self.study.next_given()) is not None:
             draft, origin = given
@@ -146,7 +145,7 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
         """Brings a new oracle to where the ledger is: trials are created and ended again in the order of its lines.
         Those that were running still are."""
         for kind, record in self.study.ledger.steps:
-            if record.status == "infeasible":
+            if record.status == "infeasible" or record.look_of is not None:
                 continue
             if kind == "started":
                 self._replayed = record

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from nasflow.core.artifacts import Dataset, Search
+from nasflow.core.errors import SpecError
 from nasflow.core.workspace import Place
 from nasflow.data.reader import read_transform
 from nasflow.search.budget import Budget, epochs_of
+from nasflow.search.finalists import SecondLooks
 from nasflow.search.ledger import LEDGER, Ledger
 from nasflow.search.limits import Limits
 from nasflow.search.spec import SearchSpec
@@ -56,6 +58,7 @@ def open_study(spec: SearchSpec, dataset: Dataset, place: Place, earlier: Sequen
         trainings=trainings,
         warm=warm,
         filter=spec.search.filter,
+        second_looks=second_looks(spec),
         first=tuple(
             repair(space.parameters(), values, np.random.default_rng(spec.seed)) for values in spec.search.start
         ),
@@ -67,6 +70,31 @@ def _rows_of_an_epoch(spec: SearchSpec, dataset: Dataset) -> int:
     if folds is None:
         return dataset.rows["train"]
     return (dataset.rows["train"] + dataset.rows["validation"]) * (folds - 1) // folds
+
+
+def second_looks(spec: SearchSpec) -> SecondLooks:
+    """What `search.finalists` and `search.looks` say. `auto` is off where each trial is trained several times anyhow,
+    where a set is returned, and where nothing is trained.
+
+    Raises:
+        SpecError: finalists are asked for where there can be none.
+    """
+    section = spec.search
+    wanted = section.finalists
+    if wanted and wanted != "auto" and spec.objectives:
+        raise SpecError(
+            [
+                (
+                    f"search.finalists is {wanted}, but objective is a list, got {list(spec.objectives)}: a Pareto "
+                    "search returns a set; leave finalists out, or use search.validation.seeds"
+                )
+            ]
+        )
+    if wanted == "auto" and (spec.objectives or section.score is not None or _trainings(spec) > 1):
+        wanted = 0
+    return SecondLooks(
+        finalists=wanted, each=section.looks, workers=section.workers, latency_ms=spec.constraints.latency_ms
+    )
 
 
 def _trainings(spec: SearchSpec) -> int:

@@ -120,10 +120,12 @@ class Past:
     def _read(self) -> None:
         """What the ledger has got since."""
         for record in self.ledger.records[self._started :]:
-            self._start(record)
+            if record.look_of is None:  # a second look teaches nobody: suggestions are over
+                self._start(record)
         self._started = len(self.ledger.records)
         for record in self.ledger.ended[self._ended :]:
-            self._end(record)
+            if record.look_of is None:
+                self._end(record)
         self._ended = len(self.ledger.ended)
 
     def _start(self, record: Record) -> None:

@@ -6,7 +6,10 @@ from typing import Any, Literal
 from nasflow.strategies._base import Result, Status
 
 TrialStatus = Literal["running", "completed", "failed", "infeasible", "same", "filtered"]
-Origin = Literal["preset", "earlier", "strategy", "shrunk", "supernet"]
+Origin = Literal["preset", "earlier", "strategy", "shrunk", "supernet", "look"]
+
+EndReason = Literal["trials", "hours", "device_hours", "money", "exhausted"]
+"""What ended a search."""
 
 SUGGESTED: frozenset[Origin] = frozenset({"strategy", "shrunk"})
 """What a strategy came up with; the rest was given."""
@@ -22,7 +25,8 @@ class Record:
     values: dict[str, Any]
     origin: Origin
     """``earlier``: the best of an earlier study (`search.warm_start`). ``shrunk``: a suggestion that broke a
-    constraint, changed until it did not. ``supernet``: derived from one (`nasflow.search.preparation`)."""
+    constraint, changed until it did not. ``supernet``: derived from one (`nasflow.search.preparation`). ``look``: a
+    finalist once more (`nasflow.search.finalists`)."""
     parents: tuple[str, ...] = ()
     """Trials that it descends from."""
     control: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -34,6 +38,10 @@ class Record:
     same_as: str | None = None
     """The trial whose result this is: the same architecture, recipe and epochs, so it was not trained. Its status is
     ``same``, also while that trial runs; it has cost nothing."""
+    look_of: str | None = None
+    """The trial that this one trains once more, from the start, with other seeds; None: a trial of its own."""
+    look: int = 0
+    """Which look it is, from 1; 0: the trial itself."""
     filtered: str = ""
     """Why `search.filter` left it out; empty: it did not. Its status is ``filtered``."""
     architecture_id: str = ""
@@ -87,6 +95,17 @@ class Record:
             curve=tuple(sign * entry["score"] for entry in self.history if entry.get("score") is not None),
             same_as=self.same_as,
         )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """The end of the search for architectures, where second looks follow."""
+
+    reason: EndReason
+    finalists: int
+    """Places among those that are looked at again."""
+    looks: int
+    """Trainings more of each."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

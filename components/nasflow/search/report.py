@@ -16,6 +16,7 @@ from nasflow.search import (
     report_failures,
     report_front,
     report_importance,
+    report_looks,
     report_progress,
     report_strategy,
     report_supernet,
@@ -36,6 +37,7 @@ _ORIGINS = {
     "strategy": "suggested",
     "shrunk": "shrunk to fit",
     "supernet": "derived from the supernet",
+    "look": "second look",
 }
 _NOTES = 40
 """Rows of notes at most."""
@@ -51,7 +53,9 @@ def report(
     traces: Sequence[Trace] = (),
 ) -> bytes:
     """The page. `rows`: of the train and validation splits; `traces`: what the strategy tells of itself."""
-    records, best = study.ledger.records, selection.order[0]
+    everything, best = study.ledger.records, selection.order[0]
+    records = [record for record in everything if record.look_of is None]
+    """Of the search for architectures; second looks have a section of their own."""
     seconds = study.ledger.seconds
     lead = (
         f"{search.strategy} over the {search.space} space: {search.trials.completed} trials trained on "
@@ -66,7 +70,7 @@ def report(
         )
         score = f"{search.ranked_by} (untrained)"
     facts = {
-        score: best.score,
+        score: selection.score(best),
         "trials completed": search.trials.completed,
         "failed": search.trials.failed,
         "infeasible": search.trials.infeasible,
@@ -76,6 +80,8 @@ def report(
         "minutes of trials": round(seconds / 60, 2),
         "ended by": search.stopped_by,
     }
+    if search.trials.looks:
+        facts["of them second looks"] = search.trials.looks
     if study.filter is not None:
         facts[f"left out by {study.filter.by}"] = search.trials.filtered
     if study.ledger.scoring_cpu_seconds:
@@ -90,6 +96,7 @@ def report(
     sections: list[tuple[str, Markup]] = [
         ("Result", html.facts(facts)),
         ("Why this one", html.paragraph(f"{_sentence(selection.reason)} {_CAUTION}")),
+        *report_looks.sections(selection, study.metric),
         *report_progress.sections(records, study, best),
         ("The architecture", drawing(architecture, _DRAWING, inputs=inputs, output=study.output)),
         (
@@ -104,11 +111,11 @@ def report(
         *report_coordinates.sections(records, study, important),
         *report_strategy.sections(records, study, traces),
         *report_supernet.sections(study.ledger.preparation, records),
-        *report_failures.sections(records),
-        *_predictions(records, study),
-        *_trials(records, study),
+        *report_failures.sections(everything),
+        *_predictions(everything, study),
+        *_trials(everything, study),
     ]
-    if noted := [[record.trial_id, note] for record in records for note in record.notes]:
+    if noted := [[record.trial_id, note] for record in everything for note in record.notes]:
         more = (
             [[f"{len(noted) - _NOTES} more", "nasflow trials FOLDER --json has them all"]]
             if len(noted) > _NOTES
@@ -151,7 +158,7 @@ def _trials(records: Sequence[Record], study: Study) -> list[tuple[str, Markup]]
     """The table; of many trials the best only, or it would be most of the page."""
     if len(records) <= _TABLE:
         return [("All trials", html.table(*_table(records, study)))]
-    scored = [record for record in records if record.score is not None]
+    scored = [record for record in records if record.score is not None and record.look_of is None]
     best = sorted(scored, key=lambda r: r.score or 0.0, reverse=maximised(study.metric))[:_TABLE]
     told = html.paragraph(f"Of {len(records)} trials. All of them: nasflow trials FOLDER, on the folder of the run.")
     return [(f"The best {len(best)} trials", told + html.table(*_table(best, study)))]
@@ -173,12 +180,18 @@ def _table(records: Sequence[Record], study: Study) -> tuple[list[str], list[lis
             record.epochs or None,
             round(record.seconds, 1) or None,
             record.parameters or None,
-            " × ".join(record.parents) or _ORIGINS[record.origin],
+            _from(record),
             *(record.values.get(name) for name in varied),
         ]
         for record in records
     ]
     return [*columns, *varied], rows
+
+
+def _from(record: Record) -> str:
+    if record.look_of is not None:
+        return f"trial {record.look_of} once more"
+    return " × ".join(record.parents) or _ORIGINS[record.origin]
 
 
 def _layers(architecture: Architecture, inputs: InputSpec, study: Study) -> tuple[list[str], list[list[Any]]]:

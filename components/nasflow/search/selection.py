@@ -14,6 +14,7 @@ import numpy as np
 from nasflow.core.metrics import gain, maximised
 from nasflow.core.spec import Metric, Objective, is_custom
 from nasflow.search import pareto
+from nasflow.search.looked import Looked, looked_at
 from nasflow.search.objectives import oriented
 from nasflow.search.record import Record
 
@@ -24,6 +25,13 @@ class Selection:
 
     order: tuple[Record, ...]
     reason: str
+    looks: Mapping[str, Looked] = dataclasses.field(default_factory=dict)
+    """By trial: what second looks saw; empty where there were none."""
+
+    def score(self, record: Record) -> float | None:
+        """What it was ranked by: the mean over its looks, or its own score."""
+        looked = self.looks.get(record.trial_id)
+        return record.score if looked is None or looked.mean is None else looked.mean
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,28 +45,37 @@ class Front:
 def select(records: Sequence[Record], metric: Metric, *, validation_rows: int, epochs: int) -> Selection:
     """Orders the completed trials.
 
-    By score, then fewer parameters, then earlier. Then the best preset goes first, unless the leader is better by at
-    least one standard error *and* was trained for at least half of `epochs`.
+    By score, then fewer parameters, then earlier; those that second looks were taken at before the others, by the mean
+    (`nasflow.search.looked`). Then the best preset goes first, unless the leader is better by at least one standard
+    error *and* was trained for at least half of `epochs`. A mean over seeds is held against the same standard error:
+    they were all judged on the same rows.
     """
-    completed = [record for record in records if record.status == "completed" and record.score is not None]
-    order = _one_an_architecture(sorted(completed, key=lambda record: _order(record, metric)))
+    completed = [r for r in records if r.status == "completed" and r.score is not None and r.look_of is None]
+    looks = looked_at(records)
+    found = Selection((), "no trial completed", looks)
+    first = sorted(completed, key=lambda record: _order(record, record.score, metric))
+    order = _one_an_architecture(first)
     if not order:
-        return Selection((), "no trial completed")
+        return found
+    order.sort(key=lambda record: (not _compared(looks, record), _order(record, found.score(record), metric)))
+    told = _told(looks)
     preset = next((record for record in order if record.origin == "preset"), None)
-    if preset is None or preset.score is None:
-        return Selection(tuple(order), "best on validation; no preset completed")
+    control = None if preset is None else found.score(preset)
+    if preset is None or control is None:
+        return Selection(tuple(order), f"best on validation{told}; no preset completed", looks)
     leader = next((r for r in order if r.origin == "preset" or 2 * r.epochs >= epochs), order[0])
-    if leader.score is None or leader is preset or leader.origin == "preset":
-        return Selection(_first(preset, order), "a preset is the best on validation")
-    error = standard_error(metric, preset.score, validation_rows)
-    lead = gain(metric, leader.score, preset.score)
+    score = found.score(leader)
+    if score is None or leader is preset or leader.origin == "preset":
+        return Selection(_first(preset, order), f"a preset is the best on validation{told}", looks)
+    error = standard_error(metric, control, validation_rows)
+    lead = gain(metric, score, control)
     compared = (
-        f"trial {leader.trial_id} has {metric} {leader.score:.4f}, the best preset (trial {preset.trial_id}) "
-        f"{preset.score:.4f}: {lead:.4f} better, with a standard error of {error:.4f} on {validation_rows:,} rows"
+        f"trial {leader.trial_id} has {metric} {score:.4f}{told}, the best preset (trial {preset.trial_id}) "
+        f"{control:.4f}: {lead:.4f} better, with a standard error of {error:.4f} on {validation_rows:,} rows"
     )
     if lead < error:
-        return Selection(_first(preset, order), f"{compared}: a tie, which goes to the preset")
-    return Selection(_first(leader, order), f"{compared}: a real lead")
+        return Selection(_first(preset, order), f"{compared}: a tie, which goes to the preset", looks)
+    return Selection(_first(leader, order), f"{compared}: a real lead", looks)
 
 
 def select_by_proxy(records: Sequence[Record], proxy: str) -> Selection:
@@ -125,9 +142,18 @@ _ERRORS: Mapping[Metric, Callable[[float, int], float]] = MappingProxyType(
 )
 
 
-def _order(record: Record, metric: Metric) -> tuple[float, int]:
-    score = record.score if record.score is not None else math.nan
+def _order(record: Record, score: float | None, metric: Metric) -> tuple[float, int]:
+    score = math.nan if score is None else score
     return (-score if maximised(metric) else score, record.parameters)
+
+
+def _compared(looks: Mapping[str, Looked], record: Record) -> bool:
+    return record.trial_id in looks and looks[record.trial_id].mean is not None
+
+
+def _told(looks: Mapping[str, Looked]) -> str:
+    counts = [looked.compared for looked in looks.values() if looked.mean is not None]
+    return f" (mean of {counts[0]} trainings)" if counts else ""
 
 
 def _one_an_architecture(records: Sequence[Record]) -> list[Record]:

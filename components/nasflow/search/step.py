@@ -18,11 +18,10 @@ from nasflow.core.workspace import Place, run_once
 from nasflow.data.reader import read, read_transform
 from nasflow.data.tensors import Tensors
 from nasflow.search.about import ABOUT, About
-from nasflow.search.budget import EndReason
 from nasflow.search.features import Features
 from nasflow.search.job import Setup
 from nasflow.search.open import open_study
-from nasflow.search.record import Record
+from nasflow.search.record import EndReason, Record
 from nasflow.search.returned import within
 from nasflow.search.selection import Front, Selection, select, select_by_proxy, select_front, standard_error
 from nasflow.search.spec import SearchSpec
@@ -120,7 +119,7 @@ def _produce(
         raise NasflowError(f"search: no trial completed within the budget; {failed[-1] if failed else 'raise it'}")
     returned = within(selection.order, study, spec.constraints, dataset)
     reason = "; ".join([selection.reason, *returned.dropped])
-    selection = Selection(returned.records, reason)
+    selection = dataclasses.replace(selection, order=returned.records, reason=reason)
     document = _document(spec, study, selection, oracle.stopped_by, front=front, measured=returned.measured)
     files = {
         "architectures.json": _architectures(study, selection),
@@ -225,9 +224,10 @@ def _document(
             infeasible=statuses.count("infeasible"),
             same=statuses.count("same"),
             filtered=statuses.count("filtered"),
+            looks=sum(record.look_of is not None for record in study.ledger.records if record.status != "running"),
         ),
         candidates=tuple(
-            _candidate(record, measured.get(record.trial_id, {}), ranked=spec.search.score is not None)
+            _candidate(record, selection, measured.get(record.trial_id, {}), ranked=spec.search.score is not None)
             for record in selection.order[:_CANDIDATES]
         ),
         stopped_by=stopped_by,
@@ -237,8 +237,9 @@ def _document(
     )
 
 
-def _candidate(record: Record, measured: Mapping[str, float], *, ranked: bool) -> Candidate:
+def _candidate(record: Record, selection: Selection, measured: Mapping[str, float], *, ranked: bool) -> Candidate:
     """`ranked`: the score is a proxy's, which is among the measures, too."""
+    looked = selection.looks.get(record.trial_id)
     counted = {name: record.costs[name] for name in ("memory_mb",) if name in record.costs}
     return Candidate(
         trial_id=record.trial_id,
@@ -246,7 +247,8 @@ def _candidate(record: Record, measured: Mapping[str, float], *, ranked: bool) -
         values=record.values,
         parameters=record.parameters,
         flops=record.flops,
-        score=None if ranked else record.score,
+        score=None if ranked else selection.score(record),
+        scores=() if looked is None else looked.scores,
         epochs=record.epochs,
         measures={**record.metrics, **counted, **measured},
     )

@@ -38,7 +38,7 @@ class Stopping:
     def __call__(self, report: Report) -> str:
         """Why the trial shall end; empty: it goes on."""
         record = self._study.ledger.get(report.trial_id)
-        if record is None or record.origin == "preset" or record.inherit is not None:
+        if record is None or record.origin in ("preset", "look") or record.inherit is not None:
             return ""
         curve = self._curves.setdefault(report.trial_id, [])
         del curve[report.number - 1 :]  # told again, after a worker that died

@@ -14,10 +14,11 @@ from nasflow.search.budget import Budget
 from nasflow.search.cost_model import CostModel
 from nasflow.search.features import Features
 from nasflow.search.filtering import left_out
+from nasflow.search.finalists import Finalists, SecondLooks
 from nasflow.search.ledger import Ledger
 from nasflow.search.limits import Draft, Limits
 from nasflow.search.past import Past
-from nasflow.search.record import SUGGESTED, Origin, Record
+from nasflow.search.record import SUGGESTED, EndReason, Origin, Record
 from nasflow.search.warm_start import WarmStart
 from nasflow.spaces._base import Space
 from nasflow.spaces.parameters import Parameter, key
@@ -54,13 +55,24 @@ class Study:
     """What is known of points before they are trained; None: nothing."""
     filter: FilterSection | None = None
     """Needs `features`."""
+    second_looks: SecondLooks = dataclasses.field(default_factory=SecondLooks)
+    """None, unless asked for."""
     past: Past = dataclasses.field(init=False, repr=False, compare=False)
     """What its trials have taught so far."""
+    finalists: Finalists = dataclasses.field(init=False, repr=False, compare=False)
+    """Who is looked at once more."""
 
     def __post_init__(self) -> None:
         """Reads nothing yet."""
         past = Past(self.ledger, sign=self.sign, prior=self.warm.prior, objectives=self.objectives)
         object.__setattr__(self, "past", past)
+        finalists = Finalists(self.ledger, self.budget, self.second_looks, sign=self.sign)
+        object.__setattr__(self, "finalists", finalists)
+
+    def ended(self) -> EndReason | None:
+        """Why no further suggestion may start; None: it may. What second looks will need is left to them."""
+        closed = self.ledger.closed
+        return closed.reason if closed is not None else self.budget.ended(self.finalists.kept())
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -127,7 +139,7 @@ class Study:
 
     @property
     def best(self) -> Record | None:
-        """The completed trial with the best score; the earlier one among equals."""
+        """The completed trial with the best score; the earlier one among equals. Second looks do not count."""
         return self.past.best
 
     def worst_score(self, before: str) -> float:

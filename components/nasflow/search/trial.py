@@ -139,7 +139,7 @@ class _Trial:
 
     def _one(self, number: int, training: Training) -> tuple[Fitted, dict[str, float]]:
         setup, job = self._setup, self._job
-        seed = setup.seed + training.seed
+        seed = setup.seed + training.seed + job.look * setup.validation.seeds
         train, validation = self._runner.splits(training)
         with policy(self._runner._runtime):
             model = build(self._architecture, setup.inputs, setup.output, seed=seed)
@@ -149,7 +149,7 @@ class _Trial:
                 horizon=job.horizon,
                 patience=setup.patience,
                 start_path=_weights(setup, job.inherit, number) if job.inherit else None,
-                keep_path=_weights(setup, job.trial_id, number),
+                keep_path=None if job.look else _weights(setup, job.trial_id, number),
                 runtime=self._runner._runtime,
             ),
             model,

@@ -8,9 +8,10 @@ from typing import Any
 
 from nasflow.core.metrics import better, gain
 from nasflow.core.spec import Metric
+from nasflow.search.looked import Looked, looked_at
 from nasflow.search.record import Record
 
-_DERIVED = ("generation", "gain")
+_DERIVED = ("generation", "gain", "scores", "mean", "spread")
 
 
 def generations(records: Iterable[Record]) -> dict[str, int]:
@@ -23,8 +24,9 @@ def generations(records: Iterable[Record]) -> dict[str, int]:
 
 def rows(records: Sequence[Record], metric: Metric) -> list[dict[str, Any]]:
     """Every field of every trial, its `generation`, and `gain`: how much better its score is than the best preset's,
-    which is what searching was worth; None where there is no such score."""
-    born = generations(records)
+    which is what searching was worth; None where there is no such score. Of a finalist (`nasflow.search.finalists`)
+    the `scores` of all its trainings, their `spread`, and the `mean` that it is ranked by; None of others."""
+    born, looks = generations(records), looked_at(records)
     presets = [r.score for r in records if r.origin == "preset" and r.score is not None]
     baseline = functools.reduce(lambda one, other: other if better(metric, other, one) else one, presets, math.nan)
     return [
@@ -32,9 +34,16 @@ def rows(records: Sequence[Record], metric: Metric) -> list[dict[str, Any]]:
             **dataclasses.asdict(record),
             "generation": born[record.trial_id],
             "gain": gain(metric, record.score, baseline) if presets and record.score is not None else None,
+            **_looked(looks.get(record.trial_id)),
         }
         for record in records
     ]
+
+
+def _looked(found: Looked | None) -> dict[str, Any]:
+    if found is None:
+        return {"scores": None, "mean": None, "spread": None}
+    return {"scores": list(found.scores), "mean": found.mean, "spread": found.spread}
 
 
 def record_of(row: Mapping[str, Any]) -> Record:

@@ -100,6 +100,8 @@ def prior_of(search: Search, space: Space, *, place: int, sign: int, trainings: 
     found = []
     for row in search.json("trials.json"):
         record = Record(**{field.name: row[field.name] for field in dataclasses.fields(Record) if field.name in row})
+        if record.look_of is not None:
+            continue
         whole = record.status == "completed" and record.score is not None and record.epochs == search.epochs
         if not whole or max(1, len(record.runs)) != trainings or problems(space.parameters(), record.values):
             continue

@@ -71,6 +71,25 @@ def place(tmp_path):
     return folder
 
 
+def test_second_looks_rank_first_and_say_how_far_apart_they_were(place):
+    """0001 (.9) was trained again with .5 and 0002 (.7) with .75: means .7 and .725, spreads .4/√2 and .05/√2."""
+    ledger = Ledger(str(place / "ledger.jsonl"))
+    for of, score in (("0001", 0.5), ("0002", 0.75)):
+        ledger.start(Record(trial_id=f"{of}.1", values={}, origin="look", look_of=of, look=1))
+        ledger.end(f"{of}.1", "completed", score=score, epochs=9)
+    assert ids(place, "--top", 3) == ["0002", "0001", "0000"]
+    assert ids(place, "--sort", "mean", "--where", "mean>0") == ["0002", "0001"]
+    shown = run(place, "--columns", "id,mean,spread,trainings,strategy").stdout.splitlines()
+    assert "of them 2 second looks" in shown[0]
+    assert "best mean of 2 trainings 0.725 by trial 0002" in shown[0]
+    told = {line.split()[0]: line.split()[1:] for line in shown[2:]}
+    assert told["0001"] == ["0.7", "0.28284", "2", "asha"]
+    assert told["0002.1"] == ["–", "–", "–", "0002", "once", "more"]
+    rows = {row["trial_id"]: row for row in json.loads(run(place, "--json").stdout)}
+    assert rows["0001"]["scores"] == [0.9, 0.5]
+    assert rows["0001.1"]["look_of"] == "0001"
+
+
 def test_what_needs_no_import_is_what_the_table_has():
     assert cli_trials._COLUMNS == trial_table.COLUMNS
     assert cli_trials._STATUSES == trial_table.STATUSES

@@ -121,6 +121,26 @@ def test_a_search_of_few_trials_says_what_it_cannot_say(tmp_path):
     assert not {"All choices at once", "What the strategy does", "Trials without a score"} & set(headings(page))
 
 
+def test_second_looks_have_a_section_and_no_points_among_the_trials(tmp_path):
+    study, oracle = search(tmp_path, "random", 12)
+    first, second = sorted((r for r in study.ledger.records if r.score is not None), key=lambda r: -r.score)[:2]
+    for record, scores in ((first, (0.5, 0.6)), (second, (0.7, None))):
+        for number, score in enumerate(scores, 1):
+            look = Record(trial_id=f"{record.trial_id}.{number}", values=record.values, origin="look",
+                          look_of=record.trial_id, look=number, architecture_id=record.architecture_id)  # fmt: skip
+            study.ledger.start(look)
+            message = "" if score is not None else "diverged"
+            study.ledger.end(look.trial_id, "failed" if message else "completed", score=score, message=message)
+    page = page_of(study, oracle, "random")
+    assert "Second looks" in headings(page)
+    section = page[page.index("<h2>Second looks") :]
+    assert "0.5000, 0.6000" in section
+    assert "1 failed: ordered by its first score" in section
+    assert f"trial {first.trial_id} once more" in page
+    trained = sum(r.look_of is None and r.score is not None for r in study.ledger.records)
+    assert page.count("<polyline") in (0, trained)
+
+
 def test_rungs(tmp_path):
     study, oracle = search(tmp_path, "asha", 40)
     page = page_of(study, oracle, "asha")

@@ -49,9 +49,9 @@ def spec(
     *, trials=4, epochs=2, strategy="auto", space="auto", task="tabular_classification", metric="accuracy", **more
 ):
     budget = BudgetSection(trials=trials, epochs=epochs, hours=more.pop("hours", None))
-    return SearchSpec(
-        task=task, metric=metric, search=SearchSection(space=space, strategy=strategy, budget=budget), **more
-    )
+    looks = {name: more.pop(name) for name in ("finalists", "looks") if name in more}
+    section = SearchSection(space=space, strategy=strategy, budget=budget, **looks)
+    return SearchSpec(task=task, metric=metric, search=section, **more)
 
 
 def ledger_of(work_dir):
@@ -199,7 +199,8 @@ sys.path.insert(0, {here!r})
 from nasflow.core.artifacts import Dataset
 from nasflow.search import step
 from test_search_step import spec
-step.run(spec(trials=5, epochs=40), dataset=Dataset.read({dataset!r}), work_dir={work!r}, output={output!r})
+wanted = spec(trials=6, epochs=40, finalists=2, looks=1)
+step.run(wanted, dataset=Dataset.read({dataset!r}), work_dir={work!r}, output={output!r})
 """
 
 
@@ -211,7 +212,7 @@ def test_a_killed_search_goes_on_to_the_same_result(table, tmp_path):
 
     whole = start(tmp_path / "whole")
     assert whole.wait(timeout=300) == 0
-    for trials_first in (1, 3):  # killed inside the second, then inside the fourth trial
+    for trials_first in (1, 3, 4):  # killed inside the second and the fourth trial, then inside the first second look
         process = start(tmp_path / "parts")
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
@@ -226,9 +227,11 @@ def test_a_killed_search_goes_on_to_the_same_result(table, tmp_path):
         assert process.wait() == -signal.SIGKILL
     assert start(tmp_path / "parts").wait(timeout=300) == 0
     one, other = ledger_of(tmp_path / "whole"), ledger_of(tmp_path / "parts")
-    assert [record.trial_id for record in other.ended] == ["0000", "0001", "0002", "0003", "0004"]
+    assert [record.trial_id for record in other.ended[:4]] == ["0000", "0001", "0002", "0003"]
+    assert [record.trial_id for record in other.ended] == [record.trial_id for record in one.ended]
+    assert [record.look for record in other.records] == [0, 0, 0, 0, 1, 1]
     assert [record.values for record in other.records] == [record.values for record in one.records]
-    assert [record.epochs for record in other.records] == [40] * 5
+    assert [record.epochs for record in other.records] == [40] * 6
     np.testing.assert_allclose([r.score for r in other.records], [r.score for r in one.records], rtol=0, atol=0)
     found = [Search.read(str(tmp_path / name / "output")) for name in ("whole", "parts")]
     assert found[0].candidates == found[1].candidates

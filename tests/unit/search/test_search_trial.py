@@ -62,6 +62,14 @@ def test_the_same_seed_gives_the_same_scores():
     assert one.score == other.score
 
 
+def test_a_second_look_trains_with_seeds_that_nobody_else_has():
+    """Two seeds a trial: those of trial 5 are 5 and 6, those of its first look 7 and 8."""
+    look = runner(seed=5, validation=ValidationSection(seeds=2)).run(job(look=1), never)
+    first, second = (runner(seed=seed).run(job(), never) for seed in (7, 8))
+    assert look.runs == [first.score, second.score]
+    assert [entry["loss"] for entry in look.history] == [entry["loss"] for entry in first.history]
+
+
 def test_folds_hold_every_row_out_once_and_keep_the_classes_shares():
     labels = np.array([0] * 6 + [1] * 9)
     plan = trainings(ValidationSection(folds=3, repeats=2, seeds=2), labels, seed=0)

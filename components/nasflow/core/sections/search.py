@@ -197,6 +197,14 @@ class SearchSection(Section):
     more trials than this in the budget the trials run inside the search's own process."""
     validation: ValidationSection = ValidationSection()
     """Hold-out, folds, seeds."""
+    finalists: Annotated[int, Field(ge=0, le=50)] | Literal["auto"] = "auto"
+    """So many of the best trials (of all epochs; one an architecture; the best preset always among them) are trained
+    again with other seeds at the end of the budget, and the best mean wins: the best of many scores is the luckiest.
+    These trainings count as trials, and as time. `auto`: 0.41 × √trials, 10 at most (3 of 50 trials, 5 of 150), and of
+    a budget of time no more than a seventh; none below 30 trials, with several `validation.seeds` or `folds`, with
+    several objectives, with `score`. 0: none."""
+    looks: Annotated[int, Field(ge=1, le=20)] = 2
+    """Trainings more of each finalist."""
     stopping: StoppingSection = StoppingSection()
     """When a trial ends early."""
     filter: FilterSection | None = None
@@ -206,6 +214,16 @@ class SearchSection(Section):
     best by it, presets included; no accuracy is known before the final training. Null: by the objective."""
     runtime: RuntimeSection = RuntimeSection()
     """XLA, precision."""
+
+    @model_validator(mode="after")
+    def _finalists_to_compare(self) -> Self:
+        if self.finalists == 1:
+            raise ValueError("finalists is 1, and one alone is compared with nothing; use 2 or more, or 0 for none")
+        if self.finalists not in ("auto", 0) and self.score is not None:
+            raise ValueError(
+                f"finalists is {self.finalists}, but score is {self.score}: nothing is trained; take one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _epochs_to_give_out(self) -> Self:
