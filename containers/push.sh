@@ -11,6 +11,11 @@ cd "$(dirname "$0")/.."
 
 [ $# -gt 0 ] || { echo "usage: $0 TARGET..., e.g. $0 beam trainer ops server server-tf" >&2; exit 2; }
 
+[ "${PREFIX:-nasflow}" != nasflow ] || {
+  echo "$0: PREFIX names no registry, so that Docker would push to its public Hub: make push PREFIX=REGISTRY/FOLDER" >&2
+  exit 2
+}
+
 docker="${DOCKER:-docker}"
 [ -z "${DOCKER:-}" ] && [ -x /usr/bin/docker ] && docker=/usr/bin/docker
 version="$(awk -F'"' '/^version = / {print $2; exit}' pyproject.toml)"

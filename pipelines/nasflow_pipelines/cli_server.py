@@ -134,6 +134,13 @@ def schedule(
         service_account=experiment.resources.service_account,
     )
     click.echo(f"schedule {made.id}: {made.name} version {uploaded.version} at {made.cron!r} (seconds first)")
+    for each in client.schedules():
+        if each.name == made.name and each.id != made.id and each.enabled:
+            click.echo(
+                f"warning: an earlier schedule of it goes on beside this one, {each.id} at {each.cron!r}, with the "
+                f"version that it was made with; `nasflow schedules delete {each.id}` ends it",
+                err=True,
+            )
 
 
 @click.group()

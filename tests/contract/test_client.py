@@ -163,6 +163,19 @@ def test_schedules_are_listed_paused_resumed_and_deleted(server, nasflow):
     assert server.recurring == {}
 
 
+def test_a_second_schedule_says_that_the_first_one_goes_on(server, nasflow):
+    """Whoever schedules an edited file again has two versions at work, unless told."""
+    first, second = (
+        nasflow("schedule", "--cron", f"0 {hour} * * *", "--work-dir", "gs://bucket/work") for hour in (4, 5)
+    )
+    earlier, later = server.recurring
+    assert "warning" not in first.output
+    assert f"an earlier schedule of it goes on beside this one, {earlier} at '0 0 4 * * *'" in second.output
+    nasflow(f"schedules delete {earlier}")
+    nasflow(f"schedules pause {later}")
+    assert "warning" not in nasflow("schedule", "--cron", "0 6 * * *", "--work-dir", "gs://bucket/work").output
+
+
 def test_all_pages_of_schedules_are_read(server, nasflow):
     server.page_size = 2
     for _ in range(5):

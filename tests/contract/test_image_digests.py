@@ -93,6 +93,21 @@ def test_what_was_pushed_is_what_runs(tmp_path: Path) -> None:
     assert images(isvc.predictor(DeploySpec.of(pinned), release)) == {wanted["server"]}
 
 
+@pytest.mark.parametrize("prefix", [None, "nasflow"])
+def test_nothing_is_pushed_where_no_registry_is_named(tmp_path: Path, prefix: str | None) -> None:
+    """Docker takes ``nasflow/beam`` for a place on its public Hub."""
+    fake = tmp_path / "docker"
+    fake.write_text("#!/bin/sh\necho pushed >&2\n")
+    fake.chmod(0o755)
+    environment = {"PATH": "/usr/bin:/bin", "DOCKER": str(fake), **({"PREFIX": prefix} if prefix else {})}
+    done = subprocess.run(
+        [ROOT / "containers/push.sh", "beam"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "PREFIX=REGISTRY/FOLDER" in done.stderr
+    assert "pushed" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("digests", "message"),
     [
