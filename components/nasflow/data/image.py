@@ -60,7 +60,7 @@ def is_grayscale(data: bytes) -> bool:
         with Image.open(io.BytesIO(data)) as image:
             return image.mode in GRAYSCALE_MODES
     except _damage() as error:
-        raise DataError(f"not a readable image: {error}") from error
+        raise DataError(f"not a readable image: {_said(error)}") from error
 
 
 def _open(data: bytes, *, channels: int) -> Any:
@@ -74,7 +74,7 @@ def _open(data: bytes, *, channels: int) -> Any:
                 return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
             return image.convert(mode)
     except _damage() as error:
-        raise DataError(f"not a readable image: {error}") from error
+        raise DataError(f"not a readable image: {_said(error)}") from error
 
 
 def _resized(image: Any, *, height: int, width: int) -> Any:
@@ -86,6 +86,15 @@ def _resized(image: Any, *, height: int, width: int) -> Any:
 def _pixels(image: Any) -> NDArray[np.uint8]:
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def _said(error: Exception) -> str:
+    """Pillow's words, without the address of the buffer that it calls the file."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "of no known image type, or damaged at its beginning"
+    return str(error)
 
 
 def _damage() -> tuple[type[Exception], ...]:

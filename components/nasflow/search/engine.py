@@ -158,11 +158,21 @@ class Engine:
         watch.heard(report)
         if self._clock() - watch.beaten >= _BEAT_SECONDS:
             self._beat(report.trial_id, watch)
+            self._tell(report, watch)
         if not self._study.budget.has_time_for(report.seconds):
             return "out of time"
         if report.trial_id == SUPERNET and self._oracle.preparation is not None:
             return self._oracle.preparation.decide(report)
         return self._stopping(report) if self._stopping is not None and report.run == 0 else ""
+
+    def _tell(self, report: Report, watch: "_Watch") -> None:
+        """How far a long trial is, in a line that the next one replaces; `preparation` speaks for a supernet."""
+        if report.trial_id == SUPERNET:
+            return
+        what = f"trial {report.trial_id}" + (f", training {report.run + 1}" if report.run else "")
+        score = "–" if report.score is None else f"{report.score:.4f}"
+        reached = f"{what}: epoch {report.number}, {self._study.metric} {score}, {watch.seconds:.0f} s so far"
+        logger.info("%s", reached, extra={"live": True})
 
     def _beat(self, trial_id: str, watch: "_Watch") -> None:
         watch.beaten = self._clock()

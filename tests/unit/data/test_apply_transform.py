@@ -130,7 +130,7 @@ def test_apply_decodes_and_names_the_row_of_a_damaged_file() -> None:
     red[:, :, 0] = 200
     files = np.array([_png(red), b"not an image"], object)
     assert apply(spec, {"image": files[:1]})["image"].tolist() == [red.tolist()]
-    with pytest.raises(DataError, match=r"row 2: column 'image': not a readable image"):
+    with pytest.raises(DataError, match=r"row 2: column 'image': not a readable image: of no known image type"):
         apply(spec, {"image": files})
 
 

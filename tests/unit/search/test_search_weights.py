@@ -1,5 +1,7 @@
 """The bounded store of weights, and what becomes of a trial that takes its worker down."""
 
+import itertools
+
 import pytest
 
 from nasflow.core.errors import NasflowError
@@ -8,7 +10,7 @@ from nasflow.data.tensors import InputSpec, OutputSpec
 from nasflow.search.budget import Budget
 from nasflow.search.crew import Lost
 from nasflow.search.engine import Engine
-from nasflow.search.job import Outcome, Setup
+from nasflow.search.job import Outcome, Report, Setup
 from nasflow.search.ledger import Ledger
 from nasflow.search.limits import Limits
 from nasflow.search.oracle import make_oracle
@@ -76,7 +78,7 @@ class Deadly:
         pass
 
 
-def run(path, crew):
+def run(path, crew, **engine):
     study = open_study(path)
     setup = Setup(
         inputs=INPUTS,
@@ -86,8 +88,29 @@ def run(path, crew):
         validation=ValidationSection(),
         runtime=RuntimeSection(),
     )
-    Engine(study, make_oracle("random", study), crew, setup).run()
+    Engine(study, make_oracle("random", study), crew, setup, **engine).run()
     return study.ledger
+
+
+class Slow(Deadly):
+    """A crew whose trials take three epochs, and who says so."""
+
+    def wait(self, decide):
+        for number in (1, 2, 3):
+            report = {"loss": 1.0, "score": number / 10, "seconds": 4.0, "spent": 4.0 * number}
+            decide(Report(trial_id=self.ran[-1], run=0, number=number, **report))
+        return super().wait(decide)
+
+
+def test_a_long_trial_says_how_far_it_is(tmp_path, caplog):
+    """The clock goes on by 4 s each time that somebody looks: at the start 0; 4 is too soon; 8 (and 12, when the beat is
+    noted), then 16 is too soon."""
+    ticks = itertools.count(0, 4)
+    with caplog.at_level("INFO", logger="nasflow.search.engine"):
+        run(tmp_path, Slow({}), clock=lambda: float(next(ticks)))
+    live = [record.getMessage() for record in caplog.records if getattr(record, "live", False)]
+    assert live[0] == "trial 0000: epoch 2, accuracy 0.2000, 8 s so far"
+    assert len(live) == 6  # one in each of the six trials
 
 
 def test_a_trial_whose_worker_dies_is_retried_once_then_failed(tmp_path):
