@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import importlib.util
 import logging
 import os
 import secrets
@@ -61,8 +62,27 @@ def check_inputs(experiment: ExperimentSpec, *, file: Path) -> None:
         check_strategy(experiment.search.strategy, experiment.search.settings, space=experiment.search.space)
     except SpecError as error:
         problems += error.problems
+    problems += _unfound_modules(experiment)
     if problems:
         raise SpecError([spec_file.located(problem, file) for problem in problems])
+
+
+def _unfound_modules(experiment: ExperimentSpec) -> list[str]:
+    """Of ``package.module:name``: a module that is not there would end the run only after the data were read. The tasks
+    are started in this folder, so modules beside the user are found, too."""
+    found = []
+    for key, name in (("search.space", experiment.search.space), ("search.strategy", experiment.search.strategy)):
+        module = name.partition(":")[0] if isinstance(name, str) and ":" in name else ""
+        if not module:
+            continue
+        top = module.partition(".")[0]
+        there = importlib.util.find_spec(top) is not None or (Path(top).is_dir() or Path(f"{top}.py").is_file())
+        if not there:
+            found.append(
+                f"{key}: no module {top!r} for {name!r}; run from the folder that holds {top}.py, or put that folder "
+                "on PYTHONPATH"
+            )
+    return found
 
 
 def run(

@@ -58,7 +58,8 @@ def parse(text: str, *, source: str = "spec", overrides: Sequence[str] = (), fol
         return ExperimentSpec.model_validate(content)
     except ValidationError as error:
         lines = dict(_lines(node, ()))
-        raise SpecError([_describe(details, lines, source, content) for details in error.errors()]) from error
+        problems = [_describe(details, lines, source, content) for details in _of_one_form(error.errors())]
+        raise SpecError(list(dict.fromkeys(problems))) from error
 
 
 def from_json(text: str) -> ExperimentSpec:
@@ -134,6 +135,34 @@ def _apply(content: dict[str, Any], override: str) -> list[str]:
     return []
 
 
+def _of_one_form(errors: Sequence[Any]) -> list[dict[str, Any]]:
+    """Where a key takes a name or a list (`objective`), only what the form that was written says of it; locations as
+    the user knows them: pydantic adds the name of the form that it tried, which no YAML has."""
+    forms: list[dict[str, Any]] = [{**details, "loc": _known_to_users(tuple(details["loc"]))} for details in errors]
+    told = [form["loc"] for form in forms if form["type"] not in _OF_FORM]
+    found = [
+        form
+        for form in forms
+        if form["type"] not in _OF_FORM or not any(known[: len(form["loc"])] == form["loc"] for known in told)
+    ]
+    lists = {form["loc"] for form in found if form["type"] == "too_short"}
+    return [form for form in found if form["type"] != "string_type" or form["loc"] not in lists]
+
+
+def _known_to_users(location: _Location) -> _Location:
+    if location[:2] == ("search", "space"):
+        return location[:2]
+    if location[:1] == ("objective",):
+        return tuple(part for part in location if isinstance(part, int) or part == "objective")
+    return location
+
+
+_WRONG_FORM = {"tuple_type": "a list", "dict_type": "keys of its own", "model_type": "keys of its own"}
+"""pydantic's name of the mistake: what was expected."""
+_OF_FORM = (*_WRONG_FORM, "string_type", "too_short")
+"""What is said of a value, or follows from it, where another form of it was meant."""
+
+
 def _describe(details: Mapping[str, Any], lines: Mapping[_Location, int], source: str, content: Any) -> str:
     location: _Location = tuple(details["loc"])
     key = ".".join(str(part) for part in location) or "spec"
@@ -147,17 +176,26 @@ def _describe(details: Mapping[str, Any], lines: Mapping[_Location, int], source
             return f"{place}: {key}: required, but missing; add it"
         case "value_error":
             return f"{place}: {key}: {details['ctx']['error']}"
-    message = details["msg"].removeprefix("Input ")
+    if expected := _WRONG_FORM.get(details["type"]):
+        known = _known_keys(location)
+        keys = f" ({', '.join(known)})" if known and details["type"] == "model_type" else ""
+        return f"{place}: {key}: should be {expected}{keys}, got {value!r:.80}"
+    message = details["msg"].removeprefix("Input ").replace("Tuple should", "should").partition(" after validation")[0]
     return f"{place}: {key}: {message}, got {value!r:.80}"
 
 
-def _suggestion(location: _Location) -> str:
+def _known_keys(location: _Location) -> list[str] | None:
+    """Of the section at a place; None where there is none."""
     model: type[BaseModel] | None = ExperimentSpec
-    for part in location[:-1]:
+    for part in location:
         model = _section(model, str(part)) if model else None
-    if model is None:
+    return None if model is None else [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _suggestion(location: _Location) -> str:
+    known = _known_keys(location[:-1])
+    if known is None:
         return "; remove it"
-    known = [field.alias or name for name, field in model.model_fields.items()]
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(sorted(known))}"
 

@@ -92,3 +92,32 @@ def test_a_problem_found_later_is_placed_too(tmp_path):
     place = tmp_path / "e.yaml"
     assert spec_file.located("data.train: 'a.csv' is missing", place) == f"{place}:3: data.train: 'a.csv' is missing"
     assert spec_file.located("something else", place) == "something else"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("objective: acuracy", ["e.yaml:3: objective: unknown metric 'acuracy'; did you mean 'accuracy'?"]),
+        (
+            "objective: [acuracy, latency_ms]",
+            ["e.yaml:3: objective.0: unknown metric 'acuracy'; did you mean 'accuracy'?"],
+        ),
+        ("objective: [accuracy]", ["e.yaml:3: objective: should have at least 2 items, got ['accuracy']"]),
+        ("search: {warm_start: runs/a}", ["e.yaml:3: search.warm_start: should be a list, got 'runs/a'"]),
+        (
+            "search: {filter: synflow}",
+            ["e.yaml:3: search.filter: should be keys of its own (by, keep, after), got 'synflow'"],
+        ),
+        (
+            "search: {space: 3}",
+            ["e.yaml:3: search.space: should be a valid string", "e.yaml:3: search.space: should be keys"],
+        ),
+    ],
+)
+def test_a_key_that_takes_several_forms_is_judged_by_the_one_that_was_written(line, said):
+    """And not in pydantic's words (`function-after[parse_metric(), str]`)."""
+    found = problems(f"task: tabular_classification\ndata: {{train: a.csv, label: y}}\n{line}\n")
+    assert len(found) == len(said)
+    for problem, begins in zip(found, said, strict=True):
+        assert problem.startswith(begins)
+        assert "[parse" not in problem

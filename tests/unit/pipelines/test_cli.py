@@ -138,3 +138,24 @@ def test_report_of_a_folder_without_a_run(nasflow, tmp_path):
     done = nasflow("report", str(tmp_path))
     assert done.exit_code == 2
     assert "no summary.json here" in done.output
+
+
+def test_validate_names_modules_and_files_that_are_not_there(tmp_path, monkeypatch):
+    """`nasflow run` would find out after the data were read; data are looked for where the command is given."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "below").mkdir()
+    spec = tmp_path / "below" / "a.yaml"
+    spec.write_text(
+        "task: tabular_classification\ndata: {train: 'sample:iris', label: target}\n"
+        "search:\n  space: nowhere_space:Mine\n  strategy: nowhere_strategy:Mine\n"
+    )
+    done = CliRunner().invoke(main, ["validate", str(spec)])
+    assert done.exit_code == 2
+    assert f"{spec}:4: search.space: no module 'nowhere_space'" in done.output
+    assert f"{spec}:5: search.strategy: no module 'nowhere_strategy'" in done.output
+    (tmp_path / "nowhere_space.py").touch()
+    (tmp_path / "nowhere_strategy").mkdir()
+    assert CliRunner().invoke(main, ["validate", str(spec)]).exit_code == 0
+    (tmp_path / "below" / "t.csv").write_text("x,y\n1,a\n")
+    done = CliRunner().invoke(main, ["validate", str(spec), "--set", "data.train=t.csv"])
+    assert f"no such file: 't.csv', looked for in {tmp_path}, where the command was given" in done.output

@@ -103,8 +103,8 @@ class Slow(Deadly):
 
 
 def test_a_long_trial_says_how_far_it_is(tmp_path, caplog):
-    """The clock goes on by 4 s each time that somebody looks: at the start 0; 4 is too soon; 8 (and 12, when the beat is
-    noted), then 16 is too soon."""
+    """The clock goes on by 4 s at each look: the start at 0; 4 is too soon; 8 is not, and the beat is noted at 12; 16
+    is too soon."""
     ticks = itertools.count(0, 4)
     with caplog.at_level("INFO", logger="nasflow.search.engine"):
         run(tmp_path, Slow({}), clock=lambda: float(next(ticks)))

@@ -216,7 +216,8 @@ def _files(key: str, uri: str, root: str) -> tuple[list[str], bool]:
         return files, True
     if is_local(root) and local_path(root).is_dir():
         raise DataError(f"{key}: the folder {uri!r} is empty")
-    raise DataError(f"{key}: no such file: {uri!r}{_suggestion(root)}")
+    where = "" if uri == root or not is_local(root) else f", looked for in {Path.cwd()}, where the command was given"
+    raise DataError(f"{key}: no such file: {uri!r}{where}{_suggestion(root)}")
 
 
 def _visible(root: str, files: list[str]) -> list[str]:
