@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import fcntl
 import importlib.util
 import logging
 import os
@@ -18,7 +19,14 @@ from typing import Literal
 
 from nasflow.core import spec_file, storage
 from nasflow.core.artifacts import Document
-from nasflow.core.errors import EXIT_FAILURE, EXIT_OK, EXIT_TRY_AGAIN, SpecError
+from nasflow.core.errors import (
+    EXIT_FAILURE,
+    EXIT_OK,
+    EXIT_TRY_AGAIN,
+    SpecError,
+    TryAgainError,
+    full_disk_is_try_again,
+)
 from nasflow.core.spec import ExperimentSpec
 from nasflow.core.task import OWNER_VARIABLE, TaskRecord, read_record
 from nasflow_pipelines.console import Console
@@ -107,8 +115,13 @@ def run(
     work_dir = storage.absolute(work_dir)
     run_id = f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     experiment = _with_absolute_paths(experiment)
-    (folder / "summary.json").unlink(missing_ok=True)  # of an earlier run: it would look like this one's
-    with _pipeline_root(folder) as root, contextlib.closing(Console(folder / "run.log", sys.stderr)) as console:
+    with (
+        full_disk_is_try_again(),
+        _alone(folder),
+        _pipeline_root(folder) as root,
+        contextlib.closing(Console(folder / "run.log", sys.stderr)) as console,
+    ):
+        (folder / "summary.json").unlink(missing_ok=True)  # of an earlier run: it would look like this one's
         started = time.monotonic()
         console.say(f"{experiment.name}: {experiment.task}, {experiment.data.train} → {folder}")
         interrupted, problem = _execute(
@@ -263,6 +276,25 @@ def _with_absolute_paths(experiment: ExperimentSpec) -> ExperimentSpec:
     warm = tuple(str(absolute(uri)) for uri in experiment.search.warm_start)
     search = experiment.search.model_copy(update={"warm_start": warm})
     return experiment.model_copy(update={"data": data, "search": search})
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two runs at once would overwrite each other's log and results; below `work_dir` they wait for each other.
+
+    Raises:
+        TryAgainError: another run writes there. Its end, however it comes, opens the folder again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TryAgainError(
+                f"--output {folder}: another run is writing its results there; wait until it has ended, or name "
+                "another folder (with the same --work-dir it shares the finished work)"
+            ) from error
+        yield
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ readers see the old object, the new one, or none. `create` is the only mutual ex
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import tempfile
 import time
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from nasflow.core.errors import NasflowError, UserError
+
+logger = logging.getLogger(__name__)
 
 TEMPORARY = ".tmp-"
 """Begins the names of files that are still being written, or that a killed writer left."""
@@ -139,7 +142,11 @@ class LocalStorage:
         path = local_path(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("waiting: another process works in %s", path.parent)
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     @contextlib.contextmanager

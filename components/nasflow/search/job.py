@@ -8,6 +8,7 @@
     worker → search   {"beat": {}}                           every 5 s, also inside an epoch: it lives
     worker → search   {"leaving": why}                       it was told to end (a preemption), and does so
     worker → search   {"refused": why}                       it cannot work with the setup, and ends
+    worker → search   {"hindered": why}                      nobody can work as things are (a full disk), and ends
     worker → search   {"ended": Outcome}                     then it waits for the next job, or
     search → worker   {"bye": {}}                            ends
 

@@ -19,7 +19,7 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Listener, Pipe, wait
 from typing import Any
 
-from nasflow.core.errors import NasflowError, UserError
+from nasflow.core.errors import NasflowError, TryAgainError, UserError
 from nasflow.search.channel import Address, Channel, greet
 from nasflow.search.crew import Lost
 from nasflow.search.job import Decide, Job, Outcome, Report, Setup, dump, parse
@@ -185,6 +185,8 @@ class Pool:
                 return self._lose(worker, str(content), blameless=True)
             case "refused":
                 raise UserError(str(content))
+            case "hindered":
+                raise TryAgainError(str(content))
         return None  # a beat
 
     def _missed(self) -> Lost | None:

@@ -19,7 +19,14 @@ import keras
 import numpy as np
 
 from nasflow.core.bootstrap import weighted
-from nasflow.core.errors import NasflowError, OutOfMemoryError, TrialFailedError, TryAgainError, UserError
+from nasflow.core.errors import (
+    NasflowError,
+    OutOfMemoryError,
+    TrialFailedError,
+    TryAgainError,
+    UserError,
+    full_disk_is_try_again,
+)
 from nasflow.core.metrics import maximised
 from nasflow.core.workspace import cpu_seconds
 from nasflow.data.tensors import Tensors
@@ -56,8 +63,11 @@ class TrialRunner:
         """
         started, cpu_started = time.monotonic(), cpu_seconds()
         try:
-            trial = _Trial(self, job, decide, started)
-            outcome = trial.run() if job.supernet is None else run_supernet(self._setup, self._data.train, job, decide)
+            with full_disk_is_try_again():  # the next trials would fail of it, too
+                if job.supernet is None:
+                    outcome = _Trial(self, job, decide, started).run()
+                else:
+                    outcome = run_supernet(self._setup, self._data.train, job, decide)
         except (TryAgainError, UserError):
             raise
         except Exception as error:  # noqa: BLE001  # a trial may fail in any way: it is recorded, the search goes on

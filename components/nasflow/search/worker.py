@@ -16,7 +16,7 @@ from multiprocessing import AuthenticationError
 from types import FrameType
 
 from nasflow.core import log
-from nasflow.core.errors import EXIT_OK, EXIT_TRY_AGAIN, EXIT_USER, UserError
+from nasflow.core.errors import EXIT_OK, EXIT_TRY_AGAIN, EXIT_USER, TryAgainError, UserError
 from nasflow.search.channel import Channel, dial, parse_address
 from nasflow.search.job import Job, Report, Setup, dump, parse
 
@@ -57,6 +57,9 @@ def main() -> int:
     except UserError as error:
         channel.send("refused", str(error))
         return EXIT_USER
+    except TryAgainError as error:
+        channel.send("hindered", str(error))
+        return EXIT_TRY_AGAIN
 
 
 def _join(connect: str, key: bytes, index: int) -> tuple[Channel, Setup]:

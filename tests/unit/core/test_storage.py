@@ -1,6 +1,7 @@
 import os
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,25 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         assert_writable(str(tmp_path / "file/below"))
     assert_writable(str(tmp_path / "new"))
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_who_waits_for_a_lock_says_so(tmp_path, caplog):
+    uri, order = str(tmp_path / "place" / ".lock"), []
+
+    def second():
+        with LocalStorage().lock(uri):
+            order.append("second")
+
+    with caplog.at_level("INFO", logger="nasflow.core.storage"):
+        with LocalStorage().lock(uri):
+            thread = threading.Thread(target=second)
+            thread.start()
+            deadline = time.monotonic() + 20
+            while not caplog.records and time.monotonic() < deadline:
+                time.sleep(0.01)
+            order.append("first")
+        thread.join(20)
+    assert order == ["first", "second"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"waiting: another process works in {tmp_path / 'place'}"
+    ]

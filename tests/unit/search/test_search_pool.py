@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nasflow.core.artifacts import Search
-from nasflow.core.errors import NasflowError, UserError
+from nasflow.core.errors import NasflowError, TryAgainError, UserError
 from nasflow.core.spec import BudgetSection, RuntimeSection, SearchSection, ValidationSection
 from nasflow.data.tensors import InputSpec, OutputSpec, Tensors
 from nasflow.search import step
@@ -214,6 +214,19 @@ def test_workers_that_never_arrive_end_the_search():
             assert pool.wait(lambda _: "").blameless
         pool.start(job(2))
         with pytest.raises(NasflowError, match="3 worker processes in a row ended before they dialled in"):
+            pool.wait(lambda _: "")
+    finally:
+        pool.close()
+
+
+def test_what_hinders_a_worker_ends_the_search_until_it_is_gone():
+    def behave(channel, given, handle):
+        channel.send("hindered", "No space left on device; make room, then run the same command again")
+
+    pool = Pool(SETUP, Threads(behave), size=1, recycle=10)
+    try:
+        pool.start(job(0))
+        with pytest.raises(TryAgainError, match="make room"):
             pool.wait(lambda _: "")
     finally:
         pool.close()

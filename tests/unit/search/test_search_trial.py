@@ -1,13 +1,16 @@
 """One trial, in this process: folds, seeds, batches that do not fit, ways to fail."""
 
+import errno
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from nasflow.core.errors import UserError
+from nasflow.core.errors import TryAgainError, UserError
 from nasflow.core.spec import RuntimeSection, ValidationSection
 from nasflow.data.tensors import InputSpec, OutputSpec, Tensors
 from nasflow.models.trainer import Trainer
+from nasflow.search import trial as trial_module
 from nasflow.search.job import Job, Setup
 from nasflow.search.plan import combined, trainings
 from nasflow.search.shared import Data
@@ -164,3 +167,14 @@ def test_weights_are_kept_and_taken(tmp_path):
     assert [e["loss"] for e in [*first.history, *second.history]] == [e["loss"] for e in whole.history]
     gone = runner(**setup).run(job(trial_id="0002", inherit="0009"), never)
     assert "started from scratch" in gone.notes[0]
+
+
+def test_a_full_disk_is_no_fault_of_the_trial(tmp_path, monkeypatch):
+    """Recorded as failed, good points would be lost for the study."""
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trial_module, "fit_with", full)
+    with pytest.raises(TryAgainError, match="No space left on device; make room"):
+        runner().run(job(), never)
