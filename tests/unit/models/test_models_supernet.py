@@ -5,40 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from tests.unit.models.stripes import INPUTS, OUTPUT, make, stripes, trained
 
 from nasflow.core.errors import TrialFailedError, TryAgainError
-from nasflow.data.tensors import InputSpec, OutputSpec, Tensors
-from nasflow.models.bilevel import Pace, SupernetEpoch, halves, train_supernet
+from nasflow.models.bilevel import Pace, SupernetEpoch, halves
 from nasflow.models.build import build
 from nasflow.models.supernet import Alphas, Mixed, build_supernet
-from nasflow.spaces.cell import CellSpace
 from nasflow.spaces.relaxed import Bilevel
 
-INPUTS = InputSpec(image=(8, 8, 1), image_mean=(128.0,), image_std=(64.0,))
-OUTPUT = OutputSpec(classes=2)
 NO_AID = Bilevel(epochs=8, warm_up=0.25, auxiliary=0.0)
-
-
-def make(**settings):
-    settings = {"nodes": 2, "stages": 1, "cells": 1, "width": 4, "recipe": "none", **settings}
-    return CellSpace(inputs=INPUTS, output=OUTPUT, **settings)
-
-
-def stripes(rows=256):
-    """Upright and lying ones, a pixel wide: a 3 × 3 mean leaves a third of their contrast, ±1 ∓1 ±1."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(2, size=rows).astype(np.int32)
-    y, x = np.mgrid[:8, :8]
-    signs = [(-1.0) ** (axis + rng.integers(2, size=(rows, 1, 1))) for axis in (x, y)]
-    images = 128 + 25 * np.where(labels[:, None, None] == 1, *signs) + rng.normal(0, 10, (rows, 8, 8))
-    return Tensors(inputs={"image": np.clip(images, 0, 255).astype(np.uint8)[..., None]}, labels=labels)
-
-
-def trained(space, bilevel=NO_AID, *, train=None, **more):
-    relaxed = space.relaxed()
-    return train_supernet(
-        relaxed.network, relaxed.choices, bilevel, train or stripes(), inputs=INPUTS, output=OUTPUT, seed=1, **more
-    )
 
 
 def test_a_mixed_operation_by_hand():
@@ -124,7 +99,7 @@ def leading(network, arms):
 
 def test_softmaxes_move_towards_what_is_useful():
     """Pooling takes most of the stripes away, a skip keeps them."""
-    history = trained(make(operations=("avg_pool_3x3", "skip")))
+    history = trained(make(operations=("avg_pool_3x3", "skip")).relaxed(), NO_AID)
     assert [epoch.number for epoch in history] == list(range(1, 9))
     assert [epoch.probabilities["edge_0_1"] for epoch in history[:2]] == [[0.5, 0.5]] * 2  # the warm-up
     assert [epoch.judged is None for epoch in history] == [True] * 2 + [False] * 6
@@ -152,7 +127,7 @@ def test_each_half_teaches_its_own():
     labels = train.labels.copy()
     other = halves(train.rows, 1)[1]
     labels[other] = 1 - labels[other]
-    turned = trained(space, train=dataclasses.replace(train, labels=labels))[-1]
+    turned = trained(space.relaxed(), NO_AID, train=dataclasses.replace(train, labels=labels))[-1]
     assert turned.probabilities["edge_0_1"][1] < 0.3
     assert turned.loss < 0.65 < np.log(2) < turned.judged
 
@@ -160,7 +135,7 @@ def test_each_half_teaches_its_own():
 def test_killed_it_goes_on_to_the_same_softmaxes(tmp_path):
     """Also its dropout, which draws anew at each step."""
     space, bilevel = make(operations=("avg_pool_3x3", "skip")), Bilevel(epochs=5, warm_up=0.2, skip_dropout=0.3)
-    whole = trained(space, bilevel)
+    whole = trained(space.relaxed(), bilevel)
 
     def killed(epoch):
         if epoch.number == 3:
@@ -169,15 +144,17 @@ def test_killed_it_goes_on_to_the_same_softmaxes(tmp_path):
 
     path = str(tmp_path / "parts")
     with pytest.raises(TryAgainError):
-        trained(space, bilevel, backup_path=path, on_epoch=killed)
+        trained(space.relaxed(), bilevel, backup_path=path, on_epoch=killed)
     told = []
-    parts = trained(space, bilevel, backup_path=path, on_epoch=lambda epoch: told.append(epoch.number) or True)
+    parts = trained(
+        space.relaxed(), bilevel, backup_path=path, on_epoch=lambda epoch: told.append(epoch.number) or True
+    )
     assert told == [1, 2, 3, 4, 5]  # the kept ones once more
     assert [(e.number, e.loss, e.judged, e.probabilities) for e in parts] == [
         (e.number, e.loss, e.judged, e.probabilities) for e in whole
     ]
     seen = []
-    trained(space, dataclasses.replace(bilevel, reach=1.0), backup_path=path, on_epoch=seen.append)
+    trained(space.relaxed(), dataclasses.replace(bilevel, reach=1.0), backup_path=path, on_epoch=seen.append)
     assert [epoch.number for epoch in seen] == [1]  # of another training: it started anew, and was told to stop
 
 
@@ -215,4 +192,4 @@ def walk(pace, seconds):
 
 def test_one_row_is_too_few():
     with pytest.raises(TrialFailedError, match="two halves need two training rows, got 1"):
-        trained(make(), train=stripes().take(slice(0, 1)))
+        trained(make().relaxed(), NO_AID, train=stripes().take(slice(0, 1)))

@@ -6,37 +6,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tests.unit.models.stripes import INPUTS, OUTPUT, make, stripes, trained
 
 from nasflow.core.errors import SpecError
-from nasflow.data.tensors import InputSpec, OutputSpec, Tensors
 from nasflow.models import bilevel
-from nasflow.models.bilevel import train_supernet
 from nasflow.models.supernet import build_supernet, rejoined
-from nasflow.spaces.cell import DARTS, CellSpace
+from nasflow.spaces.cell import DARTS
 from nasflow.spaces.relaxed import MIXED, Bilevel
 from nasflow.strategies.differentiable import Differentiable
-
-INPUTS = InputSpec(image=(8, 8, 1), image_mean=(128.0,), image_std=(64.0,))
-OUTPUT = OutputSpec(classes=2)
-
-
-def make(**settings):
-    settings = {"nodes": 2, "stages": 1, "cells": 1, "width": 4, "recipe": "none", **settings}
-    return CellSpace(inputs=INPUTS, output=OUTPUT, **settings)
-
-
-def stripes(rows=256):
-    """Upright and lying ones, a pixel wide: a 3 × 3 mean leaves a third of their contrast."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(2, size=rows).astype(np.int32)
-    y, x = np.mgrid[:8, :8]
-    signs = [(-1.0) ** (axis + rng.integers(2, size=(rows, 1, 1))) for axis in (x, y)]
-    images = 128 + 25 * np.where(labels[:, None, None] == 1, *signs) + rng.normal(0, 10, (rows, 8, 8))
-    return Tensors(inputs={"image": np.clip(images, 0, 255).astype(np.uint8)[..., None]}, labels=labels)
-
-
-def trained(relaxed, how):
-    return train_supernet(relaxed.network, relaxed.choices, how, stripes(), inputs=INPUTS, output=OUTPUT, seed=1)
 
 
 def test_channels_that_pass_by_are_shuffled_among_the_others():
