@@ -10,11 +10,7 @@ cd "$(dirname "$0")/.."
 
 [ $# -gt 0 ] || { echo "usage: $0 TARGET..., e.g. $0 beam trainer ops server" >&2; exit 2; }
 
-# A docker in /usr/local/bin may come without BuildKit's client; Debian's own has it built in.
-docker="${DOCKER:-docker}"
-[ -z "${DOCKER:-}" ] && [ -x /usr/bin/docker ] && docker=/usr/bin/docker
-
-version="$(awk -F'"' '/^version = / {print $2; exit}' pyproject.toml)"
+. containers/image-names.sh
 revision="$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 lock="$(sha256sum uv.lock | cut -d' ' -f1)"
 ca="${CA_FILE:-${SSL_CERT_FILE:-}}"
@@ -25,9 +21,9 @@ arguments+=(--build-arg "BASE_IMAGE=${BASE_IMAGE:-python:3.11-slim-bookworm}")
 [ -n "${ca}" ] && [ -s "${ca}" ] && arguments+=(--secret "id=ca,src=${ca}")
 
 for target in "$@"; do
-  image="${PREFIX:-nasflow}/${target}:${version}"
+  made="$(image "${target}"):${version}"
   started=${SECONDS}
-  DOCKER_BUILDKIT=1 "${docker}" build --progress plain "${arguments[@]}" --target "${target}" --tag "${image}" .
-  bytes="$("${docker}" image inspect --format '{{.Size}}' "${image}")"
-  echo "built ${image}: $((bytes / 1000000)) MB in $((SECONDS - started)) s"
+  DOCKER_BUILDKIT=1 "${docker}" build --progress plain "${arguments[@]}" --target "${target}" --tag "${made}" .
+  bytes="$("${docker}" image inspect --format '{{.Size}}' "${made}")"
+  echo "built ${made}: $((bytes / 1000000)) MB in $((SECONDS - started)) s"
 done

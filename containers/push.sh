@@ -16,13 +16,11 @@ cd "$(dirname "$0")/.."
   exit 2
 }
 
-docker="${DOCKER:-docker}"
-[ -z "${DOCKER:-}" ] && [ -x /usr/bin/docker ] && docker=/usr/bin/docker
-version="$(awk -F'"' '/^version = / {print $2; exit}' pyproject.toml)"
+. containers/image-names.sh
 
 pins=()
 for target in "$@"; do
-  name="${PREFIX:-nasflow}/${target}"
+  name="$(image "${target}")"
   "${docker}" push "${name}:${version}" >&2
   digest="$("${docker}" image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "${name}:${version}" |
     sed -n "s|^${name}@||p" | head -n 1)"
