@@ -1,5 +1,6 @@
 """What tests of running pods share: a node, a claim that the tester sees as a folder, and a wait."""
 
+import contextlib
 import json
 import os
 import time
@@ -14,6 +15,18 @@ def needs_node(kubectl):
     conditions = [each for node in nodes for each in node["status"].get("conditions", [])]
     if not any(each["type"] == "Ready" and each["status"] == "True" for each in conditions):
         pytest.skip("the cluster has no node that is Ready")
+
+
+@contextlib.contextmanager
+def shelf_of(kubectl, namespace, name):
+    """A `Shelf` in a folder of this name; skips where there is no node, or no place for it. Any user's pods may write
+    there."""
+    needs_node(kubectl)
+    made = Shelf(kubectl, namespace, shelf_path() / name)
+    made.path.mkdir(parents=True, exist_ok=True)
+    made.path.chmod(0o777)
+    yield made
+    made.remove()
 
 
 class Shelf:

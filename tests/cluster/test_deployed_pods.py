@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.cluster.pods import Shelf, needs_node, shelf_path, wait_for
+from tests.cluster.pods import Shelf, shelf_of, wait_for
 
 from nasflow.core.artifacts import External
 from nasflow.deploy import isvc
@@ -37,11 +37,8 @@ EXPERIMENT = {
 
 @pytest.fixture(scope="module")
 def shelf(kubectl, installed):
-    needs_node(kubectl)
-    made = Shelf(kubectl, installed.namespace, shelf_path() / "deploying")
-    made.path.mkdir(parents=True, exist_ok=True)
-    yield made
-    made.remove()
+    with shelf_of(kubectl, installed.namespace, "deploying") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

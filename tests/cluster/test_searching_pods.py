@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.cluster.pods import Shelf, needs_node, shelf_path, wait_for
+from tests.cluster.pods import Shelf, shelf_of, wait_for
 
 from nasflow.core.artifacts import Search
 
@@ -31,12 +31,8 @@ SPEC = {
 
 @pytest.fixture(scope="module")
 def shelf(kubectl, installed):
-    needs_node(kubectl)
-    made = Shelf(kubectl, installed.namespace, shelf_path() / "searching")
-    made.path.mkdir(parents=True, exist_ok=True)
-    made.path.chmod(0o777)
-    yield made
-    made.remove()
+    with shelf_of(kubectl, installed.namespace, "searching") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

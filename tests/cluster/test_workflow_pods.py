@@ -7,7 +7,7 @@ NASFLOW_TEST_HOST_PATH (a folder for the claim; pods see it under the same path)
 import json
 
 import pytest
-from tests.cluster.pods import Shelf, needs_node, shelf_path, wait_for
+from tests.cluster.pods import Shelf, shelf_of, wait_for
 
 from nasflow.core.artifacts import Endpoint, Evaluation, RegisteredModel
 from nasflow.core.spec import ExperimentSpec
@@ -30,14 +30,10 @@ EXPERIMENT = {
 
 @pytest.fixture(scope="module")
 def shelf(kubectl, installed):
-    needs_node(kubectl)
     if "workflows.argoproj.io" not in kubectl("get", "crd", "-o", "name").stdout:
         pytest.skip("Argo Workflows is not installed")
-    made = Shelf(kubectl, installed.namespace, shelf_path() / f"workflow-{installed.namespace}")
-    made.path.mkdir(parents=True)
-    made.path.chmod(0o777)
-    yield made
-    made.remove()
+    with shelf_of(kubectl, installed.namespace, f"workflow-{installed.namespace}") as made:
+        yield made
 
 
 def test_from_raw_data_to_a_served_model_in_pods(kubectl, installed, shelf):

@@ -48,7 +48,7 @@ def main() -> None:
         for name in reversed(plane.processes.names()):
             plane.processes.stop(name)
         if not given.keep:
-            for name in ("etcd", "credentials", "node", "run", "logs"):
+            for name in ("etcd", "credentials", "kserve", "node", "run", "logs"):
                 shutil.rmtree(plane.folder / name, ignore_errors=True)
     for name in plane.processes.names():
         print(f"{name:12} {'runs' if plane.processes.alive(name) else 'has ended: ' + str(plane.processes.log(name))}")

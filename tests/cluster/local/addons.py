@@ -5,16 +5,14 @@ Both controllers run beside the API server rather than in pods of it, so that th
 
 import base64
 import json
-import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 from tests.cluster.local.control_plane import ControlPlane
-from tests.cluster.local.processes import answers
+from tests.cluster.local.processes import answers, run
 
 HERE = Path(__file__).parent
 KSERVE, ARGO = ("kserve", "github.com/kserve/kserve"), ("argo", "github.com/argoproj/argo-workflows/v4")
@@ -36,10 +34,10 @@ def kserves_types(plane: ControlPlane) -> None:
 
 def _module(part: str, path: str) -> Path:
     """Where Go keeps a module's files; it fetches them the first time."""
-    environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
-    for command in (["go", "mod", "download", path], ["go", "list", "-m", "-f", "{{.Dir}}", path]):
-        done = subprocess.run(command, cwd=HERE / part, capture_output=True, text=True, check=True, env=environment)
-    return Path(done.stdout.strip())
+    environment = {"GOWORK": "off", "GOFLAGS": "-mod=readonly"}
+    run("go", "mod", "download", path, folder=HERE / part, environment=environment)
+    found = run("go", "list", "-m", "-f", "{{.Dir}}", path, folder=HERE / part, environment=environment)
+    return Path(found.stdout.decode().strip())
 
 
 def _define(plane: ControlPlane, files: list[Path]) -> None:

@@ -1,10 +1,10 @@
 """Who is who in a cluster of this machine's own: an authority, certificates, tokens, kubeconfigs."""
 
 import secrets
-import subprocess
 from pathlib import Path
 
 import yaml
+from tests.cluster.local.processes import run
 
 USERS = {
     "admin": ("admin", "system:masters"),
@@ -20,7 +20,7 @@ USERS = {
 
 
 def openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+    run("openssl", *arguments)
 
 
 class Credentials:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from tests.cluster.local.addons import EXECUTOR
 from tests.cluster.local.control_plane import PODS, ControlPlane
+from tests.cluster.local.processes import run
 
 NAME = "local"
 _GATEWAY = "10.244.0.1"
@@ -20,13 +21,6 @@ _BRIDGE = "nasflow0"
 _SOCKET = "/run/nasflow-cluster/containerd.sock"
 _PAUSE = "nasflow.dev/pause:1"
 _CNI_PLUGINS = Path("/usr/lib/cni")
-
-
-def run(*command: str | Path, check: bool = True, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run([str(each) for each in command], capture_output=True, check=False, input=given)
-    if check and done.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))}: {done.stderr.decode(errors='replace').strip()}")
-    return done
 
 
 def up(plane: ControlPlane) -> None:
@@ -77,10 +71,11 @@ def down(plane: ControlPlane) -> None:
 
 def take_image(image: str) -> None:
     """From Docker into the node's containerd; an image of the same name is replaced."""
-    saved = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
     command = ["ctr", "--address", _SOCKET, "--namespace", "k8s.io", "images", "import", "--no-unpack", "-"]
-    subprocess.run(command, stdin=saved.stdout, check=True, capture_output=True)
-    assert saved.wait() == 0
+    with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
+        taken = subprocess.run(command, stdin=saved.stdout, check=False, stdout=subprocess.DEVNULL)
+    if saved.returncode or taken.returncode:
+        raise SystemExit(f"{image}: could not be taken over from Docker, see above")
 
 
 def _network(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Programs in the background that outlive the one that started them: a file with its id and a log for each."""
+"""Programs that are waited for, and those in the background that outlive the one that started them."""
 
 import contextlib
 import os
@@ -11,8 +11,33 @@ from collections.abc import Callable
 from pathlib import Path
 
 
+def run(
+    *command: str | Path,
+    check: bool = True,
+    given: bytes | None = None,
+    folder: Path | None = None,
+    environment: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs one to its end.
+
+    Raises:
+        SystemExit: it failed, and `check`; with what it said.
+    """
+    done = subprocess.run(
+        [str(each) for each in command],
+        capture_output=True,
+        check=False,
+        input=given,
+        cwd=folder,
+        env={**os.environ, **(environment or {})},
+    )
+    if check and done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))}: {done.stderr.decode(errors='replace').strip()}")
+    return done
+
+
 class Processes:
-    """Those of one folder: ``run/NAME.pid`` and ``logs/NAME.log``."""
+    """Those in the background of one folder: ``run/NAME.pid`` and ``logs/NAME.log``."""
 
     def __init__(self, folder: Path) -> None:
         self._run, self._logs = folder / "run", folder / "logs"
@@ -77,7 +102,7 @@ class Processes:
         try:
             pid, program = (self._run / f"{name}.pid").read_text().split(maxsplit=1)
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError, ValueError):  # none, or it ended, or its file is half written
             return None
         return int(pid) if os.fsencode(program) in command else None
 
