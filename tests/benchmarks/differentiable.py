@@ -18,6 +18,7 @@ that it would have made is made afterwards, from the softmaxes of each epoch.
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -129,8 +130,7 @@ def _train(strategy: Differentiable, seed: int) -> Training:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     train, validation = _rows()
-    if seed == 0:
-        _trial(train, validation, 1_000)  # what TensorFlow does once
+    _warm()
     started, cpu = time.process_time(), list[float]()
     relaxed = strategy.relaxation(landscape.space().relaxed)
     assert relaxed is not None
@@ -153,6 +153,12 @@ def _train(strategy: Differentiable, seed: int) -> Training:
     keras.utils.clear_session()
     learned = [epoch.probabilities if epoch.judged is not None else None for epoch in history]
     return Training(seed=seed, probabilities=learned, cpu=cpu, training=one)
+
+
+@functools.cache
+def _warm() -> None:
+    """What TensorFlow does once a process."""
+    _trial(*_rows(), 1_000)
 
 
 def _rows() -> Any:

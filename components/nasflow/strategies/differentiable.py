@@ -43,7 +43,8 @@ class Differentiable:
     (Xu et al. 2020, §4.1; `warm_up`):
 
     - `auxiliary`: a skip beside every edge takes that part over, and is gone at the end (Chu et al. 2021, "DARTS-",
-      §3.2). On by default: it needs no judgement about how many skips are right.
+      §3.2). It does not do alone: where it was measured there were no skips until it was nearly gone, and then more
+      than without it.
     - `most_skips`: a bound for derived cells (Chen et al. 2019, "P-DARTS", §3.3), and an early end: where the likeliest
       cell has more in three epochs in a row, those before them are what counts (after Liang et al. 2019, "DARTS+",
       §3.2, who end at once).
@@ -53,6 +54,10 @@ class Differentiable:
     `partial` shows the operations of an edge one of so many channels only (Xu et al. 2020, "PC-DARTS", §3.2), which
     makes a supernet of several times the channels affordable and skips less of a short cut; its edge normalisation
     (§3.3) goes with it. `unroll` is the second-order gradient: two and a half times the time.
+
+    Measured on one small table only (tests/benchmarks/DIFFERENTIABLE.md), the supernet's cost counted: ahead of `auto`
+    up to about 50 trials where there are no presets, level with it where presets come first, as they do in a study, and
+    no better from 100 trials on. The bound on skips is the remedy that works.
 
     Left out: the largest eigenvalue of the validation loss's Hessian as a criterion to stop (Zela et al. 2020,
     "R-DARTS"), which costs as much as the training; sigmoids instead of softmaxes (Chu et al. 2020, "FairDARTS"), whose
