@@ -158,7 +158,8 @@ def _train(strategy: Differentiable, seed: int) -> Training:
 @functools.cache
 def _warm() -> None:
     """What TensorFlow does once a process."""
-    _trial(*_rows(), 1_000)
+    train, validation = _rows()
+    _trial(train, validation, 1_000)
 
 
 def _rows() -> Any:
