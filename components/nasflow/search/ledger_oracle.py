@@ -97,6 +97,7 @@ class LedgerOracle(keras_tuner.Oracle, abc.ABC):
             draft, origin = given
             proposal: Proposal | None = Proposal(draft=draft, origin=origin, control=self.preset_control())
         else:
+            self.stopped_by = "exhausted"  # unless `propose` knows better
             proposal = self.propose(trial_id)
         if proposal is None:
             return self._stop(self.stopped_by)

@@ -263,3 +263,16 @@ def test_the_gaussian_process_learns_from_300_trials_at_most(tmp_path):
     assert len(oracle.trials) == 320
     assert 200 <= len(x) == len(y) <= 300
     assert min(y) == -max(trial.score for trial in oracle.trials.values())  # the best one is among them, minimised
+
+
+def test_why_a_search_ends_is_said_of_its_last_question(tmp_path, monkeypatch):
+    """With trials running, "too late for any suggestion" is no end: the next question may have another answer."""
+    study = open_study(tmp_path / "ledger")
+    oracle = search(study, "random", stop_after=len(SPACE.presets()))
+    with monkeypatch.context() as late:
+        late.setattr(Study, "too_long", lambda self, draft, epochs: "it would take two hours")
+        assert oracle.next() is None
+        assert oracle.stopped_by == "hours"
+    monkeypatch.setattr(oracle, "_fresh", lambda rng: None)
+    assert oracle.next() is None
+    assert oracle.stopped_by == "exhausted"
