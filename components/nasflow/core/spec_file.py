@@ -180,6 +180,8 @@ def _describe(details: Mapping[str, Any], lines: Mapping[_Location, int], source
         known = _known_keys(location)
         keys = f" ({', '.join(known)})" if known and details["type"] == "model_type" else ""
         return f"{place}: {key}: should be {expected}{keys}, got {value!r:.80}"
+    if details["type"] == "string_pattern_mismatch":
+        return f"{place}: {key}: {value!r:.80} cannot be one: {_meaning(location) or 'leave it out'}"
     message = details["msg"].removeprefix("Input ").replace("Tuple should", "should").partition(" after validation")[0]
     return f"{place}: {key}: {message}, got {value!r:.80}"
 
@@ -190,6 +192,15 @@ def _known_keys(location: _Location) -> list[str] | None:
     for part in location:
         model = _section(model, str(part)) if model else None
     return None if model is None else [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _meaning(location: _Location) -> str:
+    """The description of a key: nobody should have to read a regular expression."""
+    model: type[BaseModel] | None = ExperimentSpec
+    for part in location[:-1]:
+        model = _section(model, str(part)) if model else None
+    field = None if model is None else model.model_fields.get(str(location[-1]))
+    return " ".join((field.description or "").split()) if field else ""
 
 
 def _suggestion(location: _Location) -> str:

@@ -85,7 +85,7 @@ def check_label(first: Profile, label: str, task: Task, *, csv: bool) -> None:
         example = next((v for v in cells.plain(first.sample.column(label)).to_pylist() if v is not None), None)
         raise DataError(
             f"data.label: task {task} needs a numeric label, but {label!r} of {first.file} holds {example!r}; "
-            "set task: tabular_classification, or name another column"
+            "write plain numbers (no currency or unit), set task: tabular_classification, or name another column"
         )
 
 
@@ -94,9 +94,10 @@ def _check_classes(first: Profile, label: str, *, csv: bool, numeric: bool) -> N
     different = pc.count_distinct(names).as_py()
     if len(names) >= _ENOUGH and different > _MOST_CLASSES * len(names):
         fix = "set task: tabular_regression, or name another column" if numeric else "name another column"
+        example = names[0].as_py()
         raise DataError(
-            f"data.label: {label!r} of {first.file} has {different:,} different values in {len(names):,} rows, so that "
-            f"most classes have one row, and there is nothing to learn about them; {fix}"
+            f"data.label: {label!r} of {first.file} has {different:,} different values such as {example!r:.60} in "
+            f"{len(names):,} rows, so that most classes have one row, and there is nothing to learn about them; {fix}"
         )
 
 

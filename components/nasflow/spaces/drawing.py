@@ -22,6 +22,10 @@ _ROW_INCHES = 0.86
 _BOX_INCHES = 2.9
 _BOX_HEIGHT = 0.3
 """Half of it, in rows."""
+_LETTERS = 8.5
+"""Points."""
+_LINE_CHARACTERS = 36
+"""So many of these letters go into a box, by trial."""
 _PASSING = 0.3
 """Width of a passing edge's place, in boxes."""
 _HIDDEN = {"layer", "name", "code", "arguments", "parameters", "multiply_adds"}
@@ -171,7 +175,7 @@ def _draw_box(axes: Any, box: _Box, place: Place, measured: Mapping[str, Measure
             edgecolor="#b8c2cd",
         )
     )
-    lines = [(label(box.nodes[0]), 8.5, _INK)]
+    lines = [(label(box.nodes[0]), _LETTERS, _INK)]
     if follows := "  ·  ".join(label(node) for node in box.nodes[1:]):
         lines.append((follows, 7.5, _QUIET))
     if measured:
@@ -180,7 +184,9 @@ def _draw_box(axes: Any, box: _Box, place: Place, measured: Mapping[str, Measure
         lines.append((f"→ {shape}" + (f"    {count:,} parameters" if count else ""), 7.5, _QUIET))
     for number, (text, size, colour) in enumerate(lines):
         offset = (number - (len(lines) - 1) / 2) * 0.17
-        axes.text(column, row + offset, text.replace("$", r"\$"), ha="center", va="center", fontsize=size, color=colour)
+        fitting = min(size, _LETTERS * _LINE_CHARACTERS / max(1, len(text)))  # longer ones would run into the next box
+        shown = text.replace("$", r"\$")
+        axes.text(column, row + offset, shown, ha="center", va="center", fontsize=fitting, color=colour)
 
 
 def label(node: Node) -> str:

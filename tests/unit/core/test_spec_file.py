@@ -121,3 +121,9 @@ def test_a_key_that_takes_several_forms_is_judged_by_the_one_that_was_written(li
     for problem, begins in zip(found, said, strict=True):
         assert problem.startswith(begins)
         assert "[parse" not in problem
+
+
+def test_a_name_that_cannot_be_one_is_told_in_words():
+    (found,) = problems(GOOD + "name: My_Run\n")
+    assert found.startswith("e.yaml:5: name: 'My_Run' cannot be one: Lower-case letters, digits and dashes")
+    assert "^" not in found

@@ -252,7 +252,7 @@ def test_a_label_of_nearly_a_class_a_row_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_text("x,y,name\n" + "".join(f"{row},{row}.5,p{row}\n" for row in range(40)))
     (problem,) = check(_data(path), "tabular_classification")
-    assert "40 different values in 40 rows" in problem
+    assert "40 different values such as '0.5' in 40 rows" in problem
     assert "task: tabular_regression" in problem
     (problem,) = check(_data(path, label="name"), "tabular_classification")
     assert "tabular_regression" not in problem

@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from nasflow.data.tensors import InputSpec, OutputSpec
@@ -72,3 +73,16 @@ def test_a_large_cell_is_drawn_as_svg() -> None:
 def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(ArchitectureError, match="no such tensor"):
         figure(residual(), inputs=InputSpec(numeric=3), output=TEN)
+
+
+def test_no_line_is_wider_than_its_box() -> None:
+    """Those of embeddings and n-grams ran into the boxes beside them."""
+    graph = Graph()
+    ids, settings = graph.add("input", tensor="text_0"), {"most": 2, "features": 32768, "strength": 10}
+    words = [graph.add("ngram_linear", ids, tensor="text_0", **settings) for _ in range(2)]
+    drawn = figure(graph.finish(graph.sum(words), Recipe(), end="logits"))
+    FigureCanvasAgg(drawn).draw()
+    (axes,) = drawn.axes
+    box = min(patch.get_window_extent().width for patch in axes.patches if isinstance(patch, FancyBboxPatch))
+    widest = max(text.get_window_extent().width for text in axes.texts)
+    assert 0.8 * box < widest < box

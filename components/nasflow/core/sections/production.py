@@ -13,7 +13,7 @@ class RegisterSection(Section):
     """Where the model's version goes."""
 
     name: Name | None = None
-    """The model's name; left out: the experiment's."""
+    """The model's name, of lower-case letters, digits and dashes; left out: the experiment's."""
     registry: Literal["file", "kubeflow", "mlflow"] = "file"
     """`file`: versions and aliases as objects in a folder or bucket. `kubeflow`, `mlflow`: the same, and a Kubeflow
     Model Registry or an MLflow server at `server` shows them. The bucket decides: neither can compare and swap."""
