@@ -1,4 +1,4 @@
-"""A Kubernetes cluster of this machine's own, of the real parts: `python -m tests.cluster.local up|down|status`.
+"""A Kubernetes cluster of this machine's own, of the real parts: `python -m tests.cluster.local up|take|down|status`.
 
 `make local-cluster` builds them from their Go modules (`build.sh`) and starts them, in stages:
 
@@ -8,8 +8,9 @@
 | `addons` | KServe's controller and webhooks, Argo's types and workflow controller        | |
 | `node`   | containerd, kubelet, kube-proxy: pods that run                                | root, see node.py |
 
-Everything is in one folder (`--folder`, default build/cluster): programs, data, logs, credentials. `down` stops all of
-it and removes the data; `down --keep` keeps it.
+Everything is in one folder (`--folder`, default build/cluster): programs, data, logs, credentials. `take IMAGE…` brings
+images from Docker onto the node, unpacked, so that no pod waits for that (minutes for each GB). `down` stops all of it
+and removes the data; `down --keep` keeps it. Where there is a node, `up` ends with all that the tests want to know.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from tests.cluster.local import addons, node
 from tests.cluster.local.control_plane import ControlPlane
+
+from nasflow.core.version import VERSION
 
 STAGES = ("api", "addons", "node")
 
@@ -35,7 +38,8 @@ def own_address() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("do", choices=("up", "down", "status"))
+    parser.add_argument("do", choices=("up", "take", "down", "status"))
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="those that `take` brings onto the node")
     parser.add_argument("--folder", type=Path, default=Path("build/cluster"))
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="what `up` starts")
     parser.add_argument("--keep", action="store_true", help="`down` keeps the cluster's data")
@@ -43,6 +47,9 @@ def main() -> None:
     plane = ControlPlane(given.folder.resolve(), own_address())
     if given.do == "up":
         up(plane, given.stages)
+    if given.do == "take":
+        for image in given.images:
+            node.take_image(image)
     if given.do == "down":
         node.down(plane)
         for name in reversed(plane.processes.names()):
@@ -62,6 +69,14 @@ def up(plane: ControlPlane, stages: tuple[str, ...]) -> None:
     if "node" in stages:
         node.up(plane)
     print(f"export KUBECONFIG={plane.credentials.kubeconfig('admin')}")
+    if "node" in stages:
+        shelf = plane.folder / "shelf"
+        shelf.mkdir(exist_ok=True)
+        print(f"export NASFLOW_TEST_HOST_PATH={shelf}")
+        for name, image in (("IMAGE", "server"), ("TRAINER", "trainer")):
+            print(f"export NASFLOW_TEST_{name}=nasflow/{image}:{VERSION}")
+        images = " ".join(f"nasflow/{name}:{VERSION}" for name in ("server", "server-tf", "trainer", "beam", "ops"))
+        print(f"# and once `make images` has made them: python -m tests.cluster.local take {images}")
 
 
 if __name__ == "__main__":

@@ -70,8 +70,9 @@ def down(plane: ControlPlane) -> None:
 
 
 def take_image(image: str) -> None:
-    """From Docker into the node's containerd; an image of the same name is replaced."""
-    command = ["ctr", "--address", _SOCKET, "--namespace", "k8s.io", "images", "import", "--no-unpack", "-"]
+    """From Docker into the node's containerd, unpacked: else the first container made of it is what waits, and the
+    kubelet lets it wait two minutes. An image of the same name is replaced."""
+    command = ["ctr", "--address", _SOCKET, "--namespace", "k8s.io", "images", "import", "-"]
     with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
         taken = subprocess.run(command, stdin=saved.stdout, check=False, stdout=subprocess.DEVNULL)
     if saved.returncode or taken.returncode:
