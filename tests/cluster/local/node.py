@@ -188,8 +188,9 @@ def _kubelet(plane: ControlPlane, folder: Path) -> None:
 def _start_configured(
     plane: ControlPlane, name: str, program: str, folder: Path, configuration: dict[str, Any], *more: str
 ) -> None:
-    file = folder / f"{name}.yaml"
-    file.write_text(yaml.safe_dump(configuration))
+    file, text = folder / f"{name}.yaml", yaml.safe_dump(configuration)
+    if not file.exists() or file.read_text() != text:  # kube-proxy ends when its file is written, by `up` once more
+        file.write_text(text)
     plane.processes.start(name, plane.folder / "bin" / program, f"--config={file}", *more)
 
 
