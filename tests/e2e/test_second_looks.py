@@ -24,9 +24,8 @@ def test_digits(nasflow: Nasflow, tmp_path: Path) -> None:
         "evaluate.bootstrap": 100,
         "evaluate.min_gain": -1,
     }
-    done = nasflow(
-        "run", str(DIGITS), "--output", "out", *(f"--set={name}={value}" for name, value in settings.items())
-    )
+    given = (f"--set={name}={value}" for name, value in settings.items())
+    done = nasflow("run", str(DIGITS), "--output", "out", *given, timeout=900)
 
     assert done.code == 0, done.stderr
     assert "(of them 2 second looks)" in done.stdout
