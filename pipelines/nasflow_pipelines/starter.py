@@ -59,6 +59,7 @@ data:
   label: {_quoted(label or column)}  # the column to predict
   # ignore: [id]                  # columns that the model must not see
   # columns: {{zip: {{kind: categorical}}, day: {{format: "%d/%m/%Y"}}, price: {{scaling: log}}}}   # known better
+  # csv: {{delimiter: ";", decimal: ",", encoding: latin-1}}   # how CSV files are written, where it is not found out
   # weight: count                 # how much each row counts
   split: {{validation: 0.1, test: 0.2}}
 {_MORE.get(task, "")}
