@@ -15,12 +15,13 @@ import yaml
 
 from nasflow.core import spec_file
 from nasflow.core.errors import UserError
-from nasflow.core.spec import AcceleratorSection, ExperimentSpec
+from nasflow.core.node_pool import node_pool
+from nasflow.core.spec import ExperimentSpec
 from nasflow.core.version import VERSION
 from nasflow.search.worker_job import ROLE_LABEL
 from nasflow_pipelines.compiling import name_of
 from nasflow_pipelines.kinds import PipelineName
-from nasflow_pipelines.resources import CPU_TASK, SHARED_MEMORY, SPOT_LABEL, USER_ID, deploy_image
+from nasflow_pipelines.resources import CPU_TASK, SHARED_MEMORY, USER_ID, deploy_image
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,18 +216,9 @@ def _template(name: str, step: Step, experiment: ExperimentSpec) -> dict[str, An
         template["volumes"].append({"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}})
         template["container"]["volumeMounts"].append({"name": "dshm", "mountPath": "/dev/shm"})  # noqa: S108  # the mount
     if accelerator:
-        template |= _pool(accelerator)
+        template |= node_pool(accelerator)
     return template
 
 
 def _fact_path(fact: str) -> str:
     return f"{_TMP}/{fact}"
-
-
-def _pool(accelerator: AcceleratorSection) -> dict[str, Any]:
-    tolerations = [{"key": accelerator.type, "operator": "Exists", "effect": "NoSchedule"}]
-    selector = {accelerator.pool_label: accelerator.pool} if accelerator.pool else {}
-    if accelerator.spot:
-        selector[SPOT_LABEL] = "true"
-        tolerations.append({"key": SPOT_LABEL, "operator": "Equal", "value": "true", "effect": "NoSchedule"})
-    return {"tolerations": tolerations, **({"nodeSelector": selector} if selector else {})}

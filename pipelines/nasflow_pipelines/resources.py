@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any, Self
 
+from nasflow.core.node_pool import SPOT_LABEL
 from nasflow.core.spec import AcceleratorSection, DeploySection, ExperimentSpec, LauncherSection, ResourcesSection
 from nasflow.deploy import cluster
 from nasflow.search import cluster_jobs
@@ -12,7 +13,6 @@ from nasflow.search.worker_job import ROLE_LABEL
 USER_ID = 65532
 """The images' user: numeric, so that Kubernetes can verify ``runAsNonRoot``."""
 
-SPOT_LABEL = "cloud.google.com/gke-spot"
 SHARED_MEMORY = "2Gi"  # TensorFlow and NCCL outgrow the container default of 64 MiB
 CPU_TASK = ("1", "4G")
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nasflow.core.errors import NasflowError, UserError
+from nasflow.core.node_pool import node_pool
 from nasflow.core.storage import join
 from nasflow.deploy.spec import DeploySpec
 from nasflow.serving.engines import EngineName
@@ -113,7 +114,7 @@ def predictor(spec: DeploySpec, release: Release) -> dict[str, Any]:
     if spec.service_account:
         made["serviceAccountName"] = spec.service_account
     if spec.accelerator:
-        made |= _pool(spec)
+        made |= node_pool(spec.accelerator)
     return made
 
 
@@ -272,18 +273,6 @@ def _resources(spec: DeploySpec) -> dict[str, Any]:
     if spec.accelerator:
         amounts[spec.accelerator.type] = str(spec.accelerator.count)
     return {"requests": amounts, "limits": dict(amounts)}
-
-
-def _pool(spec: DeploySpec) -> dict[str, Any]:
-    accelerator = spec.accelerator
-    assert accelerator is not None
-    tolerations = [{"key": accelerator.type, "operator": "Exists", "effect": "NoSchedule"}]
-    selector = {accelerator.pool_label: accelerator.pool} if accelerator.pool else {}
-    if accelerator.spot:
-        spot = "cloud.google.com/gke-spot"
-        selector[spot] = "true"
-        tolerations.append({"key": spot, "operator": "Equal", "value": "true", "effect": "NoSchedule"})
-    return {"tolerations": tolerations, **({"nodeSelector": selector} if selector else {})}
 
 
 def _unscaled(candidate: Mapping[str, Any]) -> dict[str, Any]:

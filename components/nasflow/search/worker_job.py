@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nasflow.core.errors import EXIT_USER, UserError
-from nasflow.core.sections.resources import AcceleratorSection
+from nasflow.core.node_pool import node_pool
 from nasflow.core.spec import LauncherSection
 from nasflow.core.storage import is_local, local_path
 
@@ -20,7 +20,6 @@ _RETRIES = 6
 """Pods of one index that may fail by themselves; preempted ones are not counted."""
 _KEPT_SECONDS = 600
 _GRACE_SECONDS = 25  # what GKE leaves a pod of a spot node
-_SPOT_LABEL = "cloud.google.com/gke-spot"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,14 +162,5 @@ def _pod(section: LauncherSection, home: Home, meeting_uri: str) -> dict[str, An
             {"name": "tmp", "emptyDir": {}},
             *(dict(each) for each in home.volumes),
         ],
-        **(_nodes(accelerator) if accelerator else {}),
+        **(node_pool(accelerator) if accelerator else {}),
     }
-
-
-def _nodes(accelerator: AcceleratorSection) -> dict[str, Any]:
-    tolerations = [{"key": accelerator.type, "operator": "Exists", "effect": "NoSchedule"}]
-    selector = {accelerator.pool_label: accelerator.pool} if accelerator.pool else {}
-    if accelerator.spot:
-        selector[_SPOT_LABEL] = "true"
-        tolerations.append({"key": _SPOT_LABEL, "operator": "Equal", "value": "true", "effect": "NoSchedule"})
-    return {"tolerations": tolerations, **({"nodeSelector": selector} if selector else {})}
