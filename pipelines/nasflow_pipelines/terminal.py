@@ -24,8 +24,8 @@ def table(summary: Summary, folder: Path) -> str:
         lines += [("new data ask for", summary.retrain.action), *(("", reason) for reason in summary.retrain.reasons)]
     if summary.search:
         trials = summary.search.trials
-        counts = f"{trials.completed} completed, {trials.failed} failed, {trials.infeasible} infeasible"
-        counts += f" (of them {trials.looks} second looks)" if trials.looks else ""
+        looks = f" (of them {trials.looks} second looks)" if trials.looks else ""
+        counts = f"{trials.completed} completed{looks}, {trials.failed} failed, {trials.infeasible} infeasible"
         counts += f", {trials.same} known already" if trials.same else ""
         counts += f", {trials.filtered} left out by search.filter" if trials.filtered else ""
         lines.append(("search", f"{summary.search.strategy}: {counts}"))

@@ -190,7 +190,7 @@ class Table:
             top = (max if maximised(about.metric) else min)(scored, key=lambda r: r.score or 0.0)
             best = f"; best {_cell(top.score)} by trial {top.trial_id}"
         if again := sum(record.look_of is not None for record in found.records):
-            counts += f", of them {again} second looks"
+            counts += f" (of all {again} second looks)"
         if about and (means := {name: each for name, each in self._looks.items() if each.mean is not None}):
             name = (max if maximised(about.metric) else min)(means, key=lambda name: means[name].mean or 0.0)
             best += f"; best mean of {means[name].compared} trainings {_cell(means[name].mean)} by trial {name}"

@@ -80,7 +80,7 @@ def test_second_looks_rank_first_and_say_how_far_apart_they_were(place):
     assert ids(place, "--top", 3) == ["0002", "0001", "0000"]
     assert ids(place, "--sort", "mean", "--where", "mean>0") == ["0002", "0001"]
     shown = run(place, "--columns", "id,mean,spread,trainings,strategy").stdout.splitlines()
-    assert "of them 2 second looks" in shown[0]
+    assert "(of all 2 second looks)" in shown[0]
     assert "best mean of 2 trainings 0.725 by trial 0002" in shown[0]
     told = {line.split()[0]: line.split()[1:] for line in shown[2:]}
     assert told["0001"] == ["0.7", "0.28284", "2", "asha"]
