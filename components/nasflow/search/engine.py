@@ -169,7 +169,7 @@ class Engine:
         """How far a long trial is, in a line that the next one replaces; `preparation` speaks for a supernet."""
         if report.trial_id == SUPERNET:
             return
-        what = f"trial {report.trial_id}" + (f", training {report.run + 1}" if report.run else "")
+        what = watch.record.architecture_id + (f", training {report.run + 1}" if report.run else "")
         score = "–" if report.score is None else f"{report.score:.4f}"
         reached = f"{what}: epoch {report.number}, {self._study.metric} {score}, {watch.seconds:.0f} s so far"
         logger.info("%s", reached, extra={"live": True})
@@ -253,7 +253,7 @@ class Engine:
             return
         left = study.budget.trials_left
         seconds_left = study.budget.seconds_left
-        remaining = [f"{left} trials"] if left is not None else []
+        remaining = [f"{left} trial" + "s" * (left != 1)] if left is not None else []
         remaining += [f"{max(0.0, seconds_left) / 60:.1f} min"] if seconds_left is not None else []
         outcome = f"{study.metric} {record.score:.4f}" if record.score is not None else f"failed: {record.message:.200}"
         if record.look_of is not None:

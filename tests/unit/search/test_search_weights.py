@@ -107,9 +107,9 @@ def test_a_long_trial_says_how_far_it_is(tmp_path, caplog):
     is too soon."""
     ticks = itertools.count(0, 4)
     with caplog.at_level("INFO", logger="nasflow.search.engine"):
-        run(tmp_path, Slow({}), clock=lambda: float(next(ticks)))
+        ledger = run(tmp_path, Slow({}), clock=lambda: float(next(ticks)))
     live = [record.getMessage() for record in caplog.records if getattr(record, "live", False)]
-    assert live[0] == "trial 0000: epoch 2, accuracy 0.2000, 8 s so far"
+    assert live[0] == f"{ledger.records[0].architecture_id}: epoch 2, accuracy 0.2000, 8 s so far"
     assert len(live) == 6  # one in each of the six trials
 
 
