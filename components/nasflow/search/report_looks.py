@@ -48,7 +48,7 @@ def _table(shown: Sequence[Record], looks: Mapping[str, Looked], metric: str) ->
                 note,
             ]
         )
-    return ["trial", "architecture", metric, "again", "mean", "spread", ""], rows
+    return ["trial", "architecture", metric, "again", "mean", "spread", "note"], rows
 
 
 def _picture(shown: Sequence[Record], looks: Mapping[str, Looked], metric: str) -> Any:
@@ -67,7 +67,7 @@ def _picture(shown: Sequence[Record], looks: Mapping[str, Looked], metric: str) 
         if looked.mean is not None:
             axes.plot([looked.mean], [place], "|", markersize=16, markeredgewidth=2.5, color=colour)
     axes.set_yticks(range(len(shown)), [record.trial_id for record in shown])
-    axes.invert_yaxis()
+    axes.set_ylim(len(shown) - 0.5, -0.5)  # the first on top, and room for the marks
     axes.set_xlabel(metric)
     axes.set_ylabel("trial")
     figure.tight_layout()

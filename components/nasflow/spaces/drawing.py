@@ -181,7 +181,7 @@ def _draw_box(axes: Any, box: _Box, place: Place, measured: Mapping[str, Measure
     if measured:
         shape = " × ".join(map(str, measured[box.nodes[-1].name].shape))
         count = sum(measured[node.name].parameters for node in box.nodes)
-        lines.append((f"→ {shape}" + (f"    {count:,} parameters" if count else ""), 7.5, _QUIET))
+        lines.append((f"→ {shape}" + (f"  ·  {count:,} parameters" if count else ""), 7.5, _QUIET))
     for number, (text, size, colour) in enumerate(lines):
         offset = (number - (len(lines) - 1) / 2) * 0.17
         fitting = min(size, _LETTERS * _LINE_CHARACTERS / max(1, len(text)))  # longer ones would run into the next box

@@ -33,11 +33,11 @@ def test_a_box_has_its_operation_what_follows_and_what_it_costs() -> None:
     found = texts(residual(), inputs=IMAGE, output=TEN)
     assert found == [
         "input  image", "→ 8 × 8 × 1",
-        "conv  3 × 3, filters 4", "→ 8 × 8 × 4    36 parameters",
-        "conv  3 × 3, filters 4", "batch norm", "→ 8 × 8 × 4    152 parameters",  # 3·3·4·4 and 2·4
+        "conv  3 × 3, filters 4", "→ 8 × 8 × 4  ·  36 parameters",
+        "conv  3 × 3, filters 4", "batch norm", "→ 8 × 8 × 4  ·  152 parameters",  # 3·3·4·4 and 2·4
         "add", "relu", "→ 8 × 8 × 4",
         "global avg pool", "→ 4",
-        "output", "→ 10    50 parameters",
+        "output", "→ 10  ·  50 parameters",
     ]  # fmt: skip
     assert "→ 8 × 8 × 4" not in texts(residual())
 
