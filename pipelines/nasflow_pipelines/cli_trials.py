@@ -6,35 +6,17 @@ from typing import Any
 
 import click
 
-# As nasflow_pipelines.trial_table has them, which would load NumPy and pydantic for `nasflow --help`; a test compares.
-_STATUSES = ("completed", "failed", "infeasible", "same", "filtered", "running", "stopped")
-_COLUMNS = (
-    *(
-        "id",
-        "status",
-        "score",
-        "mean",
-        "spread",
-        "trainings",
-        "rung",
-        "epochs",
-        "parameters",
-        "flops",
-        "cpu_seconds",
-        "seconds",
-    ),
-    *("generation", "parents", "strategy", "architecture", "reason"),
-)
+from nasflow_pipelines.trial_columns import COLUMNS, STATUSES
 
 
 def _complete(_context: Any, _parameter: Any, incomplete: str) -> list[str]:
     *before, last = incomplete.split(",")
-    return [",".join([*before, name]) for name in _COLUMNS if name.startswith(last)]
+    return [",".join([*before, name]) for name in COLUMNS if name.startswith(last)]
 
 
 @click.command()
 @click.argument("path")
-@click.option("--status", type=click.Choice(_STATUSES), multiple=True, help="Only these; may be repeated.")
+@click.option("--status", type=click.Choice(STATUSES), multiple=True, help="Only these; may be repeated.")
 @click.option(
     "--where", multiple=True, metavar="CONDITION", help="NAME OPERATOR VALUE; may be repeated, all must hold."
 )

@@ -18,26 +18,8 @@ from nasflow.search.record import Record
 from nasflow.search.trials import first_line, generations, rung
 from nasflow.search.trials import rows as full_rows
 from nasflow_pipelines.studies import Found
+from nasflow_pipelines.trial_columns import COLUMNS, STATUSES
 
-COLUMNS = (
-    *(
-        "id",
-        "status",
-        "score",
-        "mean",
-        "spread",
-        "trainings",
-        "rung",
-        "epochs",
-        "parameters",
-        "flops",
-        "cpu_seconds",
-        "seconds",
-    ),
-    *("generation", "parents", "strategy", "architecture", "reason"),
-)
-"""What every trial has. Beside them: its metrics, counted costs and genes, each by its own name."""
-STATUSES = ("completed", "failed", "infeasible", "same", "filtered", "running", "stopped")
 _SHOWN = (
     "id",
     "status",

@@ -53,8 +53,8 @@ class Differentiable:
 
     `partial` shows the operations of an edge one of so many channels only (Xu et al. 2020, "PC-DARTS", §3.2), which
     makes a supernet of several times the channels affordable and skips less of a short cut; its edge normalisation
-    (§3.3) goes with it. `unroll` is the second-order gradient: two and a half times the
-    time, and nothing gained on the three supernets that were tried.
+    (§3.3) goes with it. `unroll` is the second-order gradient: two and a half times the time,
+    and nothing gained on the three supernets that were tried.
 
     Measured on one small table only (tests/benchmarks/DIFFERENTIABLE.md), the supernet's cost counted: ahead of `auto`
     up to about 50 trials where there are no presets, level with it where presets come first, as they do in a study, and

@@ -5,6 +5,7 @@ import fcntl
 import io
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -12,9 +13,9 @@ from click.testing import CliRunner
 from nasflow.core.artifacts import Search, Trials
 from nasflow.search.about import About
 from nasflow.search.ledger import Ledger
-from nasflow.search.record import Record
+from nasflow.search.record import Record, TrialStatus
 from nasflow.search.trials import rows
-from nasflow_pipelines import cli_trials, trial_table
+from nasflow_pipelines import trial_columns
 from nasflow_pipelines.cli import main
 
 ABOUT = About(strategy="asha", space="cnn", metric="accuracy", epochs=9)
@@ -90,9 +91,9 @@ def test_second_looks_rank_first_and_say_how_far_apart_they_were(place):
     assert rows["0001.1"]["look_of"] == "0001"
 
 
-def test_what_needs_no_import_is_what_the_table_has():
-    assert cli_trials._COLUMNS == trial_table.COLUMNS
-    assert cli_trials._STATUSES == trial_table.STATUSES
+def test_every_status_of_a_trial_can_be_asked_for():
+    """Beside the ledger's there is `stopped`, of a search that no longer runs."""
+    assert set(trial_columns.STATUSES) == {*get_args(TrialStatus), "stopped"}
 
 
 def test_a_killed_search_as_a_table(place, tmp_path):

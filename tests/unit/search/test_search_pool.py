@@ -219,27 +219,21 @@ def test_workers_that_never_arrive_end_the_search():
         pool.close()
 
 
-def test_what_hinders_a_worker_ends_the_search_until_it_is_gone():
+@pytest.mark.parametrize(
+    ("said", "why", "error"),
+    [
+        ("hindered", "No space left on device; make room, then run the same command again", TryAgainError),
+        ("refused", "search.validation.folds: 5 folds of 3 rows; use fewer folds", UserError),
+    ],
+)
+def test_what_no_worker_can_do_ends_the_search(said, why, error):
     def behave(channel, given, handle):
-        channel.send("hindered", "No space left on device; make room, then run the same command again")
+        channel.send(said, why)
 
     pool = Pool(SETUP, Threads(behave), size=1, recycle=10)
     try:
         pool.start(job(0))
-        with pytest.raises(TryAgainError, match="make room"):
-            pool.wait(lambda _: "")
-    finally:
-        pool.close()
-
-
-def test_what_a_worker_refuses_is_the_users():
-    def behave(channel, given, handle):
-        channel.send("refused", "search.validation.folds: 5 folds of 3 rows; use fewer folds")
-
-    pool = Pool(SETUP, Threads(behave), size=1, recycle=10)
-    try:
-        pool.start(job(0))
-        with pytest.raises(UserError, match="5 folds of 3 rows"):
+        with pytest.raises(error, match=why):
             pool.wait(lambda _: "")
     finally:
         pool.close()
